@@ -1,0 +1,3 @@
+//! The manager: mirrors the units of one host onto NATS and takes commands from there.
+
+pub mod systemd;
