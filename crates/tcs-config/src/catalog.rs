@@ -4,56 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use serde::{Deserialize, Serialize};
-use tcs_wire::ServiceType;
+use tcs_wire::{CONTRACT_VERSION, Manifest, ServiceType};
 use thiserror::Error;
-
-use crate::model::ServiceKind;
 
 /// Where service binaries lie, the first that has a type wins; `TCS_SERVICE_PATH` comes after them.
 pub const SERVICE_PATH: [&str; 2] = ["/usr/local/lib/tcs/services", "/usr/lib/tcs/services"];
-
-/// What a service binary says of itself: the output of `BINARY describe`, kept as `BINARY.json` beside it.
-///
-/// Unknown keys are ignored, so that a newer service can be installed beside an older generator.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// What the binary implements.
-    #[serde(rename = "type")]
-    pub service_type: ServiceType,
-    /// How long it runs.
-    pub kind: ServiceKind,
-    /// Its version (semver).
-    pub version: String,
-    /// One line for people.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    /// JSON schema of the service's own fields; `true` or null when it takes any.
-    #[serde(default)]
-    pub config: serde_json::Value,
-    /// Its own commands over NATS.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub commands: Vec<Command>,
-    /// What feeds the watchdog: `loop` or `health` (design decision 36).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub watchdog: Option<String>,
-    /// Version of the SDK that it was built with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sdk: Option<String>,
-}
-
-/// A command that a service answers on NATS.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Command {
-    /// Its words, dots between them, for example `plan.stop`.
-    pub name: String,
-    /// One line for people.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    /// JSON schema of its arguments.
-    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
-    pub arguments: serde_json::Value,
-}
 
 /// Why an installed binary cannot be declared.
 #[derive(Debug, Error)]
@@ -79,6 +34,14 @@ pub enum ManifestError {
         manifest: String,
         /// Why.
         source: serde_json::Error,
+    },
+    /// The manifest is of a binary that speaks another contract.
+    #[error("the manifest `{manifest}` is of contract version {found}, and this program speaks {CONTRACT_VERSION}")]
+    Contract {
+        /// The file.
+        manifest: String,
+        /// The version that it names.
+        found: u32,
     },
 }
 
@@ -167,7 +130,11 @@ fn read_manifest(root: &Path, binary: &Path) -> Result<Manifest, ManifestError> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ManifestError::Missing { manifest }),
         Err(source) => return Err(ManifestError::Read { manifest, source }),
     };
-    serde_json::from_str(&text).map_err(|source| ManifestError::Format { manifest, source })
+    match serde_json::from_str::<Manifest>(&text) {
+        Ok(known) if known.contract == CONTRACT_VERSION => Ok(known),
+        Ok(other) => Err(ManifestError::Contract { manifest, found: other.contract }),
+        Err(source) => Err(ManifestError::Format { manifest, source }),
+    }
 }
 
 /// Returns the manifest's path: the binary's with `.json` behind.

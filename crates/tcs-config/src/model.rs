@@ -1,20 +1,17 @@
 //! What services.yaml says, checked and typed.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tcs_wire::{HostName, ServiceId, Variant};
+use tcs_wire::{HostName, Kind, RestartPolicy, ServiceId, SubjectPrefix, Variant};
 
 use crate::diagnostic::Diagnostic;
 use crate::source::{Place, Span};
 
 /// The server that is spoken to when nothing else is said.
 pub const DEFAULT_NATS_URL: &str = "nats://127.0.0.1:4222";
-/// The first token of all subjects when nothing else is said.
-pub const DEFAULT_SUBJECT_PREFIX: &str = "svc";
 
 /// The configuration of one host.
 #[derive(Debug, Clone)]
@@ -51,7 +48,7 @@ pub struct NatsSettings {
     /// Addresses of one cluster, each `nats://HOST:PORT` or `tls://HOST:PORT`.
     pub urls: Vec<String>,
     /// The first tokens of all subjects.
-    pub subject_prefix: String,
+    pub subject_prefix: SubjectPrefix,
     /// Whether every service waits for NATS before it is ready (design decision 32).
     pub required: bool,
 }
@@ -60,7 +57,7 @@ impl Default for NatsSettings {
     fn default() -> Self {
         Self {
             urls: vec![DEFAULT_NATS_URL.to_owned()],
-            subject_prefix: DEFAULT_SUBJECT_PREFIX.to_owned(),
+            subject_prefix: SubjectPrefix::default(),
             required: false,
         }
     }
@@ -72,7 +69,7 @@ pub struct ServiceEntry {
     /// Its name everywhere.
     pub id: ServiceId,
     /// Whether it runs until it is stopped or to completion.
-    pub kind: ServiceKind,
+    pub kind: Kind,
     /// What runs.
     pub program: Program,
     /// Whether it starts at boot.
@@ -97,8 +94,10 @@ pub struct ServiceEntry {
     pub required: bool,
     /// The service's own values as written, `${VAR}` not yet expanded (see [`expand`](crate::expand())).
     pub fields: serde_json::Map<String, serde_json::Value>,
-    /// Where the entry begins.
+    /// Where its type is named.
     pub place: Place,
+    /// Whether a file declares it; else it is what the defaults make of an installed type.
+    pub declared: bool,
     pub(crate) span: Span,
 }
 
@@ -106,25 +105,6 @@ impl ServiceEntry {
     /// Makes an error that points at this entry.
     pub fn problem(&self, message: impl Into<String>, help: impl Into<String>) -> Diagnostic {
         Diagnostic::error(&self.span, message).help(help)
-    }
-}
-
-/// How long a service runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ServiceKind {
-    /// Until it is stopped.
-    Permanent,
-    /// To completion, on demand or by a timer.
-    Job,
-}
-
-impl fmt::Display for ServiceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Permanent => "permanent",
-            Self::Job => "job",
-        })
     }
 }
 
@@ -186,33 +166,6 @@ impl Default for Restart {
             max: 5,
             window: Duration::from_secs(60),
         }
-    }
-}
-
-/// After which ends a service is started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RestartPolicy {
-    /// After none.
-    No,
-    /// After each.
-    Always,
-    /// After an exit code that is not 0, a signal, a timeout or a silent watchdog.
-    OnFailure,
-    /// After a signal, a timeout or a silent watchdog.
-    OnAbnormal,
-}
-
-impl RestartPolicy {
-    pub(crate) const NAMES: [(&'static str, Self); 4] = [
-        ("no", Self::No),
-        ("always", Self::Always),
-        ("on-failure", Self::OnFailure),
-        ("on-abnormal", Self::OnAbnormal),
-    ];
-
-    /// Returns the name that services.yaml and systemd have for it.
-    pub fn as_str(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, policy)| *policy == self).map_or("no", |(name, _)| name)
     }
 }
 

@@ -117,10 +117,22 @@ fn syntax_error(source: &Arc<Source>, error: &serde_yaml::Error) -> Diagnostic {
     let span = error.location().map_or_else(|| Span::new(source, 0..0), |location| span(source, location));
     let text = error.to_string();
     let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-    match error {
-        serde_yaml::Error::Budget { .. } => {
-            Diagnostic::error(&span, format!("this file is too large or too deep: {message}"))
+    let cause = match error {
+        serde_yaml::Error::AliasError { error, .. } => error.without_snippet(),
+        other => other,
+    };
+    match cause {
+        serde_yaml::Error::Budget { .. }
+        | serde_yaml::Error::AliasReplayLimitExceeded { .. }
+        | serde_yaml::Error::AliasReplayStackDepthExceeded { .. }
+        | serde_yaml::Error::AliasExpansionLimitExceeded { .. } => {
+            Diagnostic::error(&span, "this file is too large or too deep")
+                .label(message)
                 .help(format!("at most {MAX_NODES} values, 64 levels and 8 MiB are read; split it into services.d/"))
+        }
+        serde_yaml::Error::UnknownAnchor { .. } => {
+            Diagnostic::error(&span, "this alias refers to nothing")
+                .help("put `&NAME` before the value that `*NAME` stands for, further up; a text with `*` needs quotes")
         }
         serde_yaml::Error::MultipleDocuments { .. } => {
             Diagnostic::error(&span, "a second document begins in this file").help("remove the line `---`")
@@ -231,7 +243,7 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 
     fn visit_none<E>(self) -> Result<RawValue, E> {
-        self.visit_unit()
+        Ok(RawValue::Scalar(Value::Null))
     }
 
     fn visit_bool<E>(self, flag: bool) -> Result<RawValue, E> {

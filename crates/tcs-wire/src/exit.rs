@@ -34,6 +34,42 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// All codes, in their order.
+    pub const ALL: [Self; 13] = [
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::NotRunning,
+        Self::NoSuchUnit,
+        Self::Degraded,
+        Self::BadInput,
+        Self::Unavailable,
+        Self::Bug,
+        Self::HeldElsewhere,
+        Self::NotPermitted,
+        Self::Configuration,
+        Self::StopDeadline,
+    ];
+
+    /// Says when a program ends so, for the reference.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "all is done",
+            Self::Failed => "it failed",
+            Self::Usage => "the command line is wrong",
+            Self::NotRunning => "`tcsctl status`: the service does not run",
+            Self::NoSuchUnit => "there is no such service",
+            Self::Degraded => "a job is done, with losses that somebody should look at",
+            Self::BadInput => "the input is bad",
+            Self::Unavailable => "a peer or source is away",
+            Self::Bug => "a defect of the program",
+            Self::HeldElsewhere => "another process holds the id, or does the same work",
+            Self::NotPermitted => "the user may not do that",
+            Self::Configuration => "the configuration is wrong",
+            Self::StopDeadline => "the deadline for the stop, or for an answer, passed",
+        }
+    }
+
     /// Returns the number.
     pub fn code(self) -> u8 {
         match self {

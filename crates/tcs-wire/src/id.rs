@@ -8,6 +8,8 @@ use thiserror::Error;
 
 /// Longest id in characters; keeps unit names and KV keys within every limit they meet (design decision 2).
 pub const MAX_ID_LEN: usize = 100;
+/// Longest host name in characters, as the kernel's own limit; a manager's id must hold it.
+pub const MAX_HOST_LEN: usize = 64;
 /// Longest segment of a type in characters.
 pub const MAX_SEGMENT_LEN: usize = 32;
 /// The variant that a unit instance leaves out when the type has no dot (design decision 1).
@@ -276,7 +278,12 @@ impl HostName {
     /// # Errors
     /// Says which character or length is wrong.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        Variant::parse(text).map(|variant| Self(variant.0))
+        let Variant(name) = Variant::parse(text)?;
+        if name.len() > MAX_HOST_LEN {
+            let (length, limit) = (name.len(), MAX_HOST_LEN);
+            return Err(IdError::TooLong { text: name, part: "a host name", length, limit });
+        }
+        Ok(Self(name))
     }
 
     /// Makes a name out of what the system calls itself: up to the first dot, lower case, the rest as `_`.
@@ -284,7 +291,7 @@ impl HostName {
         let short = hostname.split('.').next().unwrap_or_default();
         let mut name: String = short
             .chars()
-            .take(64)
+            .take(MAX_HOST_LEN)
             .map(|c| c.to_ascii_lowercase())
             .map(|c| {
                 if c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' {
@@ -416,6 +423,7 @@ mod tests {
         assert_eq!(HostName::from_system("Obs1.example.org").as_str(), "obs1");
         assert_eq!(HostName::from_system("mój host").as_str(), "m_j_host");
         assert_eq!(HostName::from_system("").as_str(), "localhost");
+        assert!(matches!(HostName::parse(&"h".repeat(65)), Err(IdError::TooLong { limit: MAX_HOST_LEN, .. })));
         assert_eq!(
             ServiceId::manager(&HostName::from_system("obs1")).as_str(),
             "manager.obs1"
@@ -440,7 +448,9 @@ mod tests {
         fn no_text_panics(text in ".{0,120}") {
             let _ = ServiceId::parse(&text);
             let _ = ServiceId::from_instance(&text);
-            prop_assert!(HostName::parse(HostName::from_system(&text).as_str()).is_ok());
+            let host = HostName::from_system(&text);
+            prop_assert!(HostName::parse(host.as_str()).is_ok());
+            prop_assert!(ServiceId::parse(ServiceId::manager(&host).as_str()).is_ok());
         }
     }
 }

@@ -8,6 +8,7 @@ mod exit;
 mod id;
 mod manifest;
 mod message_id;
+pub mod reference;
 mod registry;
 pub mod rpc;
 mod snapshot;
@@ -19,7 +20,7 @@ mod unit;
 pub use envelope::{DecodeError, Message, Meta, Object};
 pub use exit::Exit;
 pub use id::{
-    DEV_VARIANT, HostName, IdError, MAIN_VARIANT, MAX_ID_LEN, MAX_SEGMENT_LEN, RESERVED_TYPES, ServiceId,
+    DEV_VARIANT, HostName, IdError, MAIN_VARIANT, MAX_HOST_LEN, MAX_ID_LEN, MAX_SEGMENT_LEN, RESERVED_TYPES, ServiceId,
     ServiceType, Variant,
 };
 pub use manifest::{CONTRACT_VERSION, Manifest};

@@ -32,7 +32,10 @@ impl Limits {
     /// Judges a time.
     pub fn age(&self, time: Timestamp, now: Timestamp) -> Age {
         if time > now.saturating_add(self.clock_skew).unwrap_or(Timestamp::MAX) {
-            Age::Future(Reason::Future { time, allowed: self.clock_skew })
+            Age::Future(Reason::Future {
+                time,
+                allowed: self.clock_skew,
+            })
         } else if time < self.horizon(now) {
             Age::TooOld
         } else {
@@ -50,24 +53,33 @@ impl Limits {
 ///
 /// # Errors
 /// The first value out of its range, else all that are missing.
-pub fn values(measurements: &Measurements) -> Result<(), Reason> {
+pub(crate) fn values(measurements: &Measurements) -> Result<(), Reason> {
     for (&quantity, &value) in measurements {
         believable(quantity, value)?;
     }
-    let missing: Vec<Quantity> =
-        Quantity::REQUIRED.into_iter().filter(|quantity| !measurements.contains_key(quantity)).collect();
-    if missing.is_empty() { Ok(()) } else { Err(Reason::Missing(missing)) }
+    let missing: Vec<Quantity> = Quantity::REQUIRED
+        .into_iter()
+        .filter(|quantity| !measurements.contains_key(quantity))
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(Reason::Missing(missing))
+    }
 }
 
 /// Judges one value.
 ///
 /// # Errors
 /// The value is out of the quantity's range.
-pub fn believable(quantity: Quantity, value: f64) -> Result<(), Reason> {
+pub(crate) fn believable(quantity: Quantity, value: f64) -> Result<(), Reason> {
     match quantity.range() {
-        Some((low, high)) if !(low..=high).contains(&value) => {
-            Err(Reason::OutOfRange { quantity, value, low, high })
-        }
+        Some((low, high)) if !(low..=high).contains(&value) => Err(Reason::OutOfRange {
+            quantity,
+            value,
+            low,
+            high,
+        }),
         _ => Ok(()),
     }
 }
@@ -77,8 +89,10 @@ mod tests {
     use super::*;
     use Quantity::*;
 
-    const LIMITS: Limits =
-        Limits { clock_skew: Duration::from_secs(300), max_age: Duration::from_secs(3600) };
+    const LIMITS: Limits = Limits {
+        clock_skew: Duration::from_secs(300),
+        max_age: Duration::from_secs(3600),
+    };
 
     #[test]
     fn the_limits_of_time_are_inclusive() {
@@ -104,11 +118,17 @@ mod tests {
 
         let mut high = good.clone();
         high.insert(wind_ms, 75.1);
-        assert_eq!(values(&high).unwrap_err().to_string(), "wind speed out of range: 75.1 is not between 0 and 75");
+        assert_eq!(
+            values(&high).unwrap_err().to_string(),
+            "wind speed out of range: 75.1 is not between 0 and 75"
+        );
 
         let mut less = good;
         less.remove(&pressure_Pa);
         less.remove(&humidity);
-        assert_eq!(values(&less).unwrap_err().to_string(), "humidity, pressure missing");
+        assert_eq!(
+            values(&less).unwrap_err().to_string(),
+            "humidity, pressure missing"
+        );
     }
 }

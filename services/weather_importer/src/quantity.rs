@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 
 /// A measured quantity, under the name and in the unit that readers of `telemetry.weather.>` expect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[expect(non_camel_case_types, reason = "the names travel on the wire and carry SI units")]
+#[expect(
+    non_camel_case_types,
+    reason = "the names travel on the wire and carry SI units"
+)]
 pub enum Quantity {
     /// Air temperature, degrees Celsius.
     temperature_C,
@@ -185,6 +188,9 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_wire() {
-        assert_eq!(serde_json::to_string(&wind_10min_ms).unwrap(), "\"wind_10min_ms\"");
+        assert_eq!(
+            serde_json::to_string(&wind_10min_ms).unwrap(),
+            "\"wind_10min_ms\""
+        );
     }
 }

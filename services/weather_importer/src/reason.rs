@@ -79,7 +79,9 @@ fn list(quantities: &[Quantity]) -> String {
 }
 
 fn fields(count: usize) -> String {
-    const WORDS: [&str; 9] = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+    const WORDS: [&str; 9] = [
+        "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
+    ];
     match count {
         1 => "one field".to_owned(),
         2..=9 => format!("{} fields", WORDS[count - 1]),

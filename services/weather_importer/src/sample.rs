@@ -93,7 +93,11 @@ mod tests {
             ("Zażółć", Some("za")),
             (".. ", None),
         ] {
-            assert_eq!(Station::new(name).as_ref().map(Station::as_str), token, "{name:?}");
+            assert_eq!(
+                Station::new(name).as_ref().map(Station::as_str),
+                token,
+                "{name:?}"
+            );
         }
     }
 

@@ -29,7 +29,12 @@ impl WindWindow {
     /// Returns the mean of the samples in (`time` - 10 min, `time`].
     pub fn mean(&self, time: Timestamp) -> Option<f64> {
         let start = time.saturating_sub(MEAN).unwrap_or(Timestamp::MIN);
-        let speeds = || self.0.range(start..=time).filter(|(at, _)| **at > start).map(|(_, speed)| speed);
+        let speeds = || {
+            self.0
+                .range(start..=time)
+                .filter(|(at, _)| **at > start)
+                .map(|(_, speed)| speed)
+        };
         let count = u32::try_from(speeds().count()).ok().filter(|count| *count > 0)?;
         Some(round(speeds().sum::<f64>() / f64::from(count), 6))
     }
@@ -62,8 +67,16 @@ mod tests {
         for minute in 0..=10 {
             window.add(at(minute), if minute == 0 { 100.0 } else { 2.0 });
         }
-        assert_eq!(window.mean(at(10)), Some(2.0), "the sample of exactly ten minutes ago is out");
-        assert_eq!(window.mean(at(1)), Some(51.0), "a late sample sees its own past only");
+        assert_eq!(
+            window.mean(at(10)),
+            Some(2.0),
+            "the sample of exactly ten minutes ago is out"
+        );
+        assert_eq!(
+            window.mean(at(1)),
+            Some(51.0),
+            "a late sample sees its own past only"
+        );
     }
 
     #[test]

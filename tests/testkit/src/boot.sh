@@ -33,8 +33,11 @@ for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; d
     fi
 done
 
-# The clean-up: wakes when the process that started us is gone or lets go, and takes away what is empty now.
+# The clean-up: wakes when the process that started us is gone or lets go, not on
+# Ctrl-C, and takes away what is empty now.
 (
+    set +e
+    trap '' INT TERM HUP
     exec >/dev/null 2>&1
     cat <&3
     umount --lazy "$WORK"
@@ -55,7 +58,10 @@ for group in $groups; do
     echo $$ > "$group/cgroup.procs"
 done
 
-exec systemd-nspawn --quiet --directory="$WORK/root" --machine="$NAME" --hostname="$HOSTNAME_INSIDE" --boot \
+# A PID namespace of its own around systemd-nspawn, which alone would let the machine's systemd outlive it: when we end, the
+# kernel ends `unshare`, with it the first process in there, and with that one everything else.
+exec unshare --pid --fork --kill-child --mount-proc -- \
+    systemd-nspawn --quiet --directory="$WORK/root" --machine="$NAME" --hostname="$HOSTNAME_INSIDE" --boot \
     --register=no --keep-unit --notify-ready=yes --console=read-only --private-network \
     --resolv-conf=off --timezone=off --link-journal=no \
     -- systemd.unit=tcs-test.target

@@ -20,7 +20,9 @@ impl Output {
     #[must_use]
     pub fn code(&self) -> i32 {
         use std::os::unix::process::ExitStatusExt;
-        self.status.code().unwrap_or_else(|| 128 + self.status.signal().unwrap_or_default())
+        self.status
+            .code()
+            .unwrap_or_else(|| 128 + self.status.signal().unwrap_or_default())
     }
 
     /// Standard output and standard error, one after the other.
@@ -34,7 +36,10 @@ impl Output {
 #[must_use]
 pub(crate) fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Runs a command to its end, whatever its exit code.
@@ -42,7 +47,9 @@ pub(crate) fn shown(command: &Command) -> String {
 /// # Errors
 /// When it cannot be started.
 pub(crate) fn run(command: &mut Command) -> Result<Output> {
-    let output = command.output().map_err(TestkitError::io(format!("cannot run `{}`", shown(command))))?;
+    let output = command
+        .output()
+        .map_err(TestkitError::io(format!("cannot run `{}`", shown(command))))?;
     Ok(Output {
         status: output.status,
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

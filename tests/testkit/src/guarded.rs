@@ -13,20 +13,21 @@ const KEPT_LINES: usize = 60;
 
 /// A long-running child. It dies with us, however we end: the kernel's parent death signal hangs on the *thread* that
 /// started it, so a thread of its own starts it and waits for it.
-pub(crate) struct Guarded {
+#[derive(Debug)]
+pub struct Guarded {
     pid: Pid,
     shared: Arc<Shared>,
     // Held open for as long as the child may live: its end of file tells the clean-up that we are gone.
     stdin: Option<ChildStdin>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
     ended: Condvar,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     status: Option<ExitStatus>,
     lines: std::collections::VecDeque<String>,
@@ -48,16 +49,25 @@ impl Shared {
 
 impl Guarded {
     /// Starts `setpriv --pdeathsig KILL PROGRAM ARGS…` and keeps the last lines of what it writes.
-    pub(crate) fn spawn(program: &Command) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(program: &Command) -> Result<Self> {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).arg(program.get_program()).args(program.get_args());
+        command
+            .args(["--pdeathsig", "KILL"])
+            .arg(program.get_program())
+            .args(program.get_args());
         for (name, value) in program.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
             };
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let what = format!("cannot start `{}`", crate::command::shown(&command));
 
         let shared = Arc::new(Shared::default());
@@ -72,7 +82,10 @@ impl Guarded {
             for reader in readers.into_iter().flatten() {
                 let shared = Arc::clone(&of_thread);
                 std::thread::spawn(move || {
-                    for line in BufReader::new(reader).split(b'\n').map_while(std::result::Result::ok) {
+                    for line in BufReader::new(reader)
+                        .split(b'\n')
+                        .map_while(std::result::Result::ok)
+                    {
                         shared.keep(plain(&line));
                     }
                 });
@@ -82,7 +95,10 @@ impl Guarded {
             // Not reaped before the lock is held, so that `kill` can never reach a stranger with the same number.
             let ended = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
             let mut state = of_thread.lock();
-            state.status = ended.ok().and_then(|_| child.wait().ok()).or(Some(ExitStatus::default()));
+            state.status = ended
+                .ok()
+                .and_then(|_| child.wait().ok())
+                .or(Some(ExitStatus::default()));
             of_thread.ended.notify_all();
         });
         match told.recv() {
@@ -97,7 +113,8 @@ impl Guarded {
     }
 
     /// How it ended, if it has.
-    pub(crate) fn status(&self) -> Option<ExitStatus> {
+    #[must_use]
+    pub fn status(&self) -> Option<ExitStatus> {
         self.shared.lock().status
     }
 
@@ -105,30 +122,37 @@ impl Guarded {
         let state = self.shared.lock();
         if state.status.is_none() {
             // It can only have ended meanwhile, which is what is wanted.
-            drop(kill_process(self.pid, signal));
+            let _ = kill_process(self.pid, signal);
         }
     }
 
     /// Waits until it has ended; `None` when the deadline passed first.
-    pub(crate) fn wait(&self, deadline: Duration) -> Option<ExitStatus> {
+    #[must_use]
+    pub fn wait(&self, deadline: Duration) -> Option<ExitStatus> {
         let end = Instant::now() + deadline;
         let mut state = self.shared.lock();
         while state.status.is_none() {
             let left = end.checked_duration_since(Instant::now())?;
-            state = self.shared.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .shared
+                .ended
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         state.status
     }
 
     /// Kills it with SIGKILL and waits for its end.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.signal(Signal::KILL);
-        drop(self.wait(Duration::from_secs(10)));
+        let _ = self.wait(Duration::from_secs(10));
         drop(self.stdin.take());
     }
 
     /// The last lines it wrote.
-    pub(crate) fn last_lines(&self) -> String {
+    #[must_use]
+    pub fn last_lines(&self) -> String {
         let state = self.shared.lock();
         state.lines.iter().map(|line| format!("  {line}\n")).collect()
     }
@@ -170,7 +194,10 @@ mod tests {
 
     #[test]
     fn colours_are_taken_out() {
-        assert_eq!(plain(b"[\x1b[0;32m  OK  \x1b[0m] Reached \x1b[0;1;39mtarget\x1b[0m\r"), "[  OK  ] Reached target");
+        assert_eq!(
+            plain(b"[\x1b[0;32m  OK  \x1b[0m] Reached \x1b[0;1;39mtarget\x1b[0m\r"),
+            "[  OK  ] Reached target"
+        );
     }
 
     #[test]

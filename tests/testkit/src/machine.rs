@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::command::{self, Output, shown};
 use crate::error::{Result, TestkitError};
+use crate::eventually::eventually_blocking;
 use crate::guarded::Guarded;
 use crate::network::Network;
 use crate::paths::package_layer_dir;
@@ -46,7 +47,12 @@ pub struct MachineConfig {
 impl Default for MachineConfig {
     /// A bare machine named `obs1`.
     fn default() -> Self {
-        Self { hostname: "obs1".into(), stage: None, files: Vec::new(), boot_deadline: Duration::from_secs(30) }
+        Self {
+            hostname: "obs1".into(),
+            stage: None,
+            files: Vec::new(),
+            boot_deadline: Duration::from_secs(30),
+        }
     }
 }
 
@@ -54,7 +60,10 @@ impl MachineConfig {
     /// A bare machine of that host name.
     #[must_use]
     pub fn new(hostname: impl Into<String>) -> Self {
-        Self { hostname: hostname.into(), ..Self::default() }
+        Self {
+            hostname: hostname.into(),
+            ..Self::default()
+        }
     }
 
     /// The same with the binaries of this checkout in it.
@@ -67,7 +76,11 @@ impl MachineConfig {
     /// The same with a file more.
     #[must_use]
     pub fn with_file(mut self, path: impl Into<PathBuf>, content: impl Into<Vec<u8>>, mode: u32) -> Self {
-        self.files.push(SeedFile { path: path.into(), content: content.into(), mode });
+        self.files.push(SeedFile {
+            path: path.into(),
+            content: content.into(),
+            mode,
+        });
         self
     }
 }
@@ -107,25 +120,60 @@ impl Machine {
             Ok::<_, TestkitError>(path)
         };
         subdirectory("work")?;
-        seed::write(&subdirectory("seed")?, &config.hostname, &new_machine_id()?, &config.files)?;
+        seed::write(
+            &subdirectory("seed")?,
+            &config.hostname,
+            &new_machine_id()?,
+            &config.files,
+        )?;
 
         let socket = base.path().join("notify");
         let notify = UnixDatagram::bind(&socket)
             .map_err(TestkitError::io(format!("cannot listen on {}", socket.display())))?;
 
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "--", "sh", "-c", BOOT_SCRIPT, "boot.sh"]);
+        command.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "--",
+            "sh",
+            "-c",
+            BOOT_SCRIPT,
+            "boot.sh",
+        ]);
         command.args(layers(config));
-        command.env("BASE", base.path()).env("NAME", &name).env("HOSTNAME_INSIDE", &config.hostname);
+        command
+            .env("BASE", base.path())
+            .env("NAME", &name)
+            .env("HOSTNAME_INSIDE", &config.hostname);
         command.env("CGROUP", format!("tcs-machine-{}-{number}", std::process::id()));
-        command.env("NOTIFY_SOCKET", &socket).env("SYSTEMD_LOG_LEVEL", "info").env("LC_ALL", "C.UTF-8");
+        command
+            .env("NOTIFY_SOCKET", &socket)
+            .env("SYSTEMD_LOG_LEVEL", "info")
+            .env("LC_ALL", "C.UTF-8");
         let nspawn = Guarded::spawn(&command)?;
 
         let leader = wait_ready(&notify, &nspawn, begun + config.boot_deadline)
-            .map_err(|reason| TestkitError::Boot { name: name.clone(), reason, console: nspawn.last_lines() })?;
+            .and_then(|inner| {
+                host_pid(inner, &nspawn).ok_or_else(|| "its first process is not to be found".to_owned())
+            })
+            .map_err(|reason| TestkitError::Boot {
+                name: name.clone(),
+                reason,
+                console: nspawn.last_lines(),
+            })?;
         let network = Network::of_process(leader)?;
         let boot_time = begun.elapsed();
-        Ok(Self { name, hostname: config.hostname.clone(), leader, boot_time, network, nspawn, _base: base })
+        Ok(Self {
+            name,
+            hostname: config.hostname.clone(),
+            leader,
+            boot_time,
+            network,
+            nspawn,
+            _base: base,
+        })
     }
 
     /// Its unique name on this host.
@@ -169,9 +217,15 @@ impl Machine {
     pub fn command<S: AsRef<std::ffi::OsStr>>(&self, argv: &[S]) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.leader.to_string()]);
-        command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--"]).args(argv);
+        command
+            .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--"])
+            .args(argv);
         command.env_clear().stdin(Stdio::null());
-        command.env("PATH", PATH_INSIDE).env("HOME", "/root").env("LC_ALL", "C.UTF-8").env("SYSTEMD_PAGER", "");
+        command
+            .env("PATH", PATH_INSIDE)
+            .env("HOME", "/root")
+            .env("LC_ALL", "C.UTF-8")
+            .env("SYSTEMD_PAGER", "");
         command
     }
 
@@ -211,10 +265,16 @@ impl Machine {
     pub fn write_file(&self, path: &str, content: impl AsRef<[u8]>) -> Result<()> {
         let script = "mkdir -p \"$(dirname \"$1\")\" && cat > \"$1\"";
         let mut command = self.command(&["sh", "-c", script, "sh", path]);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let what = format!("cannot write {path} in machine {}", self.name);
         let mut child = command.spawn().map_err(TestkitError::io(&what))?;
-        let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(content.as_ref()));
+        let written = child
+            .stdin
+            .take()
+            .map_or(Ok(()), |mut stdin| stdin.write_all(content.as_ref()));
         let output = child.wait_with_output().map_err(TestkitError::io(&what))?;
         if !output.status.success() {
             return Err(TestkitError::Command {
@@ -238,8 +298,16 @@ impl Machine {
     #[must_use]
     pub fn journal(&self, lines: u32) -> String {
         let lines = lines.to_string();
-        let argv = ["journalctl", "--no-pager", "--output=short-precise", "--quiet", "--lines", &lines];
-        self.run(&argv).map_or_else(|error| error.to_string(), |output| output.both())
+        let argv = [
+            "journalctl",
+            "--no-pager",
+            "--output=short-precise",
+            "--quiet",
+            "--lines",
+            &lines,
+        ];
+        self.run(&argv)
+            .map_or_else(|error| error.to_string(), |output| output.both())
     }
 
     /// The last lines of its console.
@@ -271,24 +339,42 @@ impl Machine {
     }
 }
 
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.nspawn.kill();
+        // The kernel takes the machine's processes down after their `unshare`; the next step may count on their end.
+        let proc = PathBuf::from(format!("/proc/{}", self.leader));
+        let gone = || if proc.exists() { Err("still there") } else { Ok(()) };
+        let _ = eventually_blocking("the machine is gone", Duration::from_secs(5), gone);
+    }
+}
+
 fn succeeded(argv: &[&str], output: Output) -> Result<String> {
     if output.status.success() {
         return Ok(output.stdout);
     }
-    Err(TestkitError::Command { command: argv.join(" "), status: output.status, output: output.both() })
+    Err(TestkitError::Command {
+        command: argv.join(" "),
+        status: output.status,
+        output: output.both(),
+    })
 }
 
 /// The layers over the host's root, lowest first.
 fn layers(config: &MachineConfig) -> Vec<PathBuf> {
     let packages = package_layer_dir();
     let packages = packages.is_dir().then_some(packages);
-    packages.into_iter().chain(config.stage.iter().map(|stage| stage.directory().to_path_buf())).collect()
+    packages
+        .into_iter()
+        .chain(config.stage.iter().map(|stage| stage.directory().to_path_buf()))
+        .collect()
 }
 
 /// Without one of its own, two machines would write into one journal and think that they were one.
 fn new_machine_id() -> Result<String> {
     let path = Path::new("/proc/sys/kernel/random/uuid");
-    let uuid = fs::read_to_string(path).map_err(TestkitError::io(format!("cannot read {}", path.display())))?;
+    let uuid =
+        fs::read_to_string(path).map_err(TestkitError::io(format!("cannot read {}", path.display())))?;
     Ok(uuid.trim().replace('-', "") + "\n")
 }
 
@@ -306,18 +392,53 @@ fn wait_ready(notify: &UnixDatagram, nspawn: &Guarded, end: Instant) -> std::res
         };
         // Looks at least so often whether systemd-nspawn is still there; a message ends the wait at once.
         let patience = left.clamp(Duration::from_millis(1), Duration::from_millis(100));
-        notify.set_read_timeout(Some(patience)).map_err(|error| error.to_string())?;
-        let Ok(length) = notify.recv(&mut datagram) else { continue };
+        notify
+            .set_read_timeout(Some(patience))
+            .map_err(|error| error.to_string())?;
+        let Ok(length) = notify.recv(&mut datagram) else {
+            continue;
+        };
         let message = String::from_utf8_lossy(&datagram[..length]);
         for line in message.lines() {
             if let Some(pid) = line.strip_prefix("X_NSPAWN_LEADER_PID=") {
                 leader = pid.parse().ok();
             }
             if line == "READY=1" {
-                return leader.ok_or_else(|| "systemd-nspawn did not tell its leader's process id".to_owned());
+                return leader
+                    .ok_or_else(|| "systemd-nspawn did not tell its leader's process id".to_owned());
             }
         }
     }
+}
+
+/// The host's number of the leader, of which systemd-nspawn tells the number in its own PID namespace: the process that
+/// has these three numbers (proc_pid_status(5), `NSpid`) below our `unshare`.
+fn host_pid(inner: u32, nspawn: &Guarded) -> Option<u32> {
+    let field = |status: &str, name: &str| {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(
+            line.split_whitespace()
+                .filter_map(|number| number.parse().ok())
+                .collect::<Vec<u32>>(),
+        )
+    };
+    let status = |pid: u32| fs::read_to_string(format!("/proc/{pid}/status")).ok();
+    let ours = u32::try_from(nspawn.pid().as_raw_nonzero().get()).ok()?;
+    let processes = fs::read_dir("/proc").ok()?;
+    processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .find(|&pid| {
+            let is_leader = || {
+                let leader = status(pid)?;
+                let numbers = field(&leader, "NSpid")?;
+                let parent = status(*field(&leader, "PPid")?.first()?)?;
+                let grandparent = *field(&parent, "PPid")?.first()?;
+                Some(numbers.ends_with(&[inner, 1]) && grandparent == ours)
+            };
+            is_leader().unwrap_or(false)
+        })
 }
 
 /// The namespace file of a process, opened.

@@ -29,12 +29,17 @@ impl Network {
     }
 
     pub(crate) fn of_process(leader: u32) -> Result<Self> {
-        Ok(Self(Some(Arc::new(Place { namespace: namespace(leader, "net")?, leader }))))
+        Ok(Self(Some(Arc::new(Place {
+            namespace: namespace(leader, "net")?,
+            leader,
+        }))))
     }
 
     /// The argument for `nsenter --net=`, `None` for the host's.
     pub(crate) fn namespace_path(&self) -> Option<String> {
-        self.0.as_ref().map(|place| format!("/proc/{}/ns/net", place.leader))
+        self.0
+            .as_ref()
+            .map(|place| format!("/proc/{}/ns/net", place.leader))
     }
 
     /// Runs `work` on a fresh thread that is in this network; the threads it starts are so too.
@@ -48,12 +53,17 @@ impl Network {
         let moved_and_done = || {
             if let Some(place) = &self.0 {
                 move_into_link_name_space(place.namespace.as_fd(), Some(LinkNameSpaceType::Network))
-                    .map_err(|error| TestkitError::io_from("cannot move into the machine's network", error))?;
+                    .map_err(|error| {
+                        TestkitError::io_from("cannot move into the machine's network", error)
+                    })?;
             }
             Ok(work())
         };
         std::thread::scope(|scope| {
-            scope.spawn(moved_and_done).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            scope
+                .spawn(moved_and_done)
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 }

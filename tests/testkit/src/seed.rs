@@ -83,8 +83,9 @@ pub(crate) fn write(seed: &Path, hostname: &str, machine_id: &str, files: &[Seed
     for directory in EMPTIED {
         let directory = seed.join(directory);
         create_directory(&directory)?;
-        setxattr(&directory, "trusted.overlay.opaque", b"y", XattrFlags::empty())
-            .map_err(|error| TestkitError::io_from(format!("cannot mark {} as opaque", directory.display()), error))?;
+        setxattr(&directory, "trusted.overlay.opaque", b"y", XattrFlags::empty()).map_err(|error| {
+            TestkitError::io_from(format!("cannot mark {} as opaque", directory.display()), error)
+        })?;
     }
     for unit in MASKED {
         mask(&seed.join("etc/systemd/system").join(unit))?;
@@ -118,13 +119,18 @@ fn write_file(seed: &Path, path: &Path, content: &[u8], mode: u32) -> Result<()>
         create_directory(parent)?;
     }
     fs::write(&path, content).map_err(TestkitError::io(format!("cannot write {}", path.display())))?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(mode))
-        .map_err(TestkitError::io(format!("cannot set the mode of {}", path.display())))
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(TestkitError::io(format!(
+        "cannot set the mode of {}",
+        path.display()
+    )))
 }
 
 /// Creates a directory and its parents, each readable by everybody whatever our umask is.
-fn create_directory(path: &Path) -> Result<()> {
-    let missing: Vec<_> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+pub(crate) fn create_directory(path: &Path) -> Result<()> {
+    let missing: Vec<_> = path
+        .ancestors()
+        .take_while(|ancestor| !ancestor.exists())
+        .collect();
     for directory in missing.into_iter().rev() {
         fs::create_dir(directory)
             .and_then(|()| fs::set_permissions(directory, fs::Permissions::from_mode(0o755)))

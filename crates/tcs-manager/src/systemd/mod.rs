@@ -16,6 +16,6 @@ pub use calls::{Changes, ListedUnit, Systemd};
 pub use error::SystemdError;
 pub use jobs::{Job, JobResult, JobVerb};
 pub use path::{unit_of_path, unit_path};
-pub use properties::{Properties, Value};
+pub use properties::{ExitSet, Properties, Value};
 pub use signals::Change;
 pub use state::{ClockReading, UnitState};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use zbus::Variant;
 
 /// The properties that are read; the other 250 of a service are skipped while decoding.
-const KNOWN: [&str; 33] = [
+const KNOWN: [&str; 36] = [
     "ActiveEnterTimestamp",
     "ActiveExitTimestamp",
     "ActiveState",
@@ -29,17 +29,36 @@ const KNOWN: [&str; 33] = [
     "NextElapseUSecMonotonic",
     "NextElapseUSecRealtime",
     "Restart",
+    "RestartForceExitStatus",
+    "RestartPreventExitStatus",
     "RestartUSec",
     "Result",
     "StartLimitBurst",
     "StartLimitIntervalUSec",
     "StateChangeTimestamp",
+    "StateChangeTimestampMonotonic",
     "StatusText",
     "SubState",
     "Type",
     "UnitFileState",
     "WatchdogUSec",
 ];
+
+/// Exit codes and signals, as `RestartPreventExitStatus=` names them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExitSet {
+    /// Exit codes.
+    pub codes: Vec<i32>,
+    /// Numbers of signals.
+    pub signals: Vec<i32>,
+}
+
+impl ExitSet {
+    /// Returns whether the end of a process is in the set; negative for a signal.
+    pub fn contains(&self, exit_code: i32) -> bool {
+        if exit_code < 0 { self.signals.contains(&-exit_code) } else { self.codes.contains(&exit_code) }
+    }
+}
 
 /// One property's value, free of D-Bus types.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +71,8 @@ pub enum Value {
     Flag(bool),
     /// An array of strings.
     List(Vec<String>),
+    /// A set of exit codes and signals.
+    Exits(ExitSet),
 }
 
 /// The properties of one message, by systemd's names.
@@ -96,6 +117,16 @@ fn value(variant: &Variant<'_>) -> Option<Value> {
             let text = |item: &Variant<'_>| if let Variant::Str(text) = item { Some(text.to_string()) } else { None };
             Value::List(array.iter().map(text).collect::<Option<_>>()?)
         }
+        Variant::Structure(structure) => match structure.fields() {
+            [Variant::Array(codes), Variant::Array(signals)] => {
+                let number = |item: &Variant<'_>| if let Variant::I32(number) = item { Some(*number) } else { None };
+                Value::Exits(ExitSet {
+                    codes: codes.iter().filter_map(number).collect(),
+                    signals: signals.iter().filter_map(number).collect(),
+                })
+            }
+            _ => return None,
+        },
         _ => return None,
     })
 }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tcs_wire::{UnitKind, UnitName};
 
-use super::properties::{Properties, Value};
+use super::properties::{ExitSet, Properties, Value};
 
 /// "Not set" and "never" in systemd's counts of microseconds.
 const NEVER: i128 = u64::MAX as i128;
@@ -62,6 +62,8 @@ pub struct UnitState {
     pub condition_result: bool,
     /// StateChangeTimestamp.
     pub state_change: Option<Timestamp>,
+    /// StateChangeTimestampMonotonic in microseconds; orders what is known of a unit, whatever the clock is set to.
+    pub state_change_monotonic: u64,
     /// ActiveEnterTimestamp: when it was last ready.
     pub active_enter: Option<Timestamp>,
     /// ActiveExitTimestamp.
@@ -75,6 +77,10 @@ pub struct UnitState {
     pub service_type: String,
     /// Restart, e.g. `on-failure`.
     pub restart: String,
+    /// RestartPreventExitStatus.
+    pub restart_prevent: ExitSet,
+    /// RestartForceExitStatus.
+    pub restart_force: ExitSet,
     /// RestartUSec: the pause before an automatic restart.
     pub restart_delay: Option<SignedDuration>,
     /// StartLimitBurst.
@@ -126,12 +132,15 @@ impl UnitState {
             invocation_id: String::new(),
             condition_result: true,
             state_change: None,
+            state_change_monotonic: 0,
             active_enter: None,
             active_exit: None,
             inactive_exit: None,
             inactive_enter: None,
             service_type: String::new(),
             restart: String::new(),
+            restart_prevent: ExitSet::default(),
+            restart_force: ExitSet::default(),
             restart_delay: None,
             start_limit_burst: 0,
             start_limit_interval: None,
@@ -151,6 +160,29 @@ impl UnitState {
         }
     }
 
+    /// Returns the state after unloading: as systemd would show the unit after loading it again, but with the times of
+    /// its last run, which systemd forgets.
+    #[must_use]
+    pub fn at_rest(self) -> Self {
+        Self {
+            load_state: self.load_state,
+            unit_file_state: self.unit_file_state,
+            description: self.description,
+            fragment_path: self.fragment_path,
+            drop_in_paths: self.drop_in_paths,
+            service_type: self.service_type,
+            restart: self.restart,
+            start_limit_burst: self.start_limit_burst,
+            start_limit_interval: self.start_limit_interval,
+            state_change: self.state_change,
+            condition_result: self.condition_result,
+            exec_main_start: self.exec_main_start,
+            exec_main_exit: self.exec_main_exit,
+            last_trigger: self.last_trigger,
+            ..Self::unloaded(self.name)
+        }
+    }
+
     /// Takes over what a message brought; what it did not bring stays.
     pub fn apply(&mut self, properties: &Properties, clock: &ClockReading) {
         for (name, value) in properties.iter() {
@@ -164,6 +196,11 @@ impl UnitState {
                 },
                 Value::List(list) if name == "DropInPaths" => self.drop_in_paths.clone_from(list),
                 Value::List(_) => {}
+                Value::Exits(set) => match name {
+                    "RestartPreventExitStatus" => self.restart_prevent.clone_from(set),
+                    "RestartForceExitStatus" => self.restart_force.clone_from(set),
+                    _ => {}
+                },
             }
         }
         let monotonic = self.next_monotonic.and_then(|(_, realtime)| realtime);
@@ -196,6 +233,9 @@ impl UnitState {
     fn apply_number(&mut self, name: &str, number: i128, clock: &ClockReading) {
         match name {
             "StateChangeTimestamp" => self.state_change = instant(number),
+            "StateChangeTimestampMonotonic" => {
+                self.state_change_monotonic = u64::try_from(number).unwrap_or_default();
+            }
             "ActiveEnterTimestamp" => self.active_enter = instant(number),
             "ActiveExitTimestamp" => self.active_exit = instant(number),
             "InactiveExitTimestamp" => self.inactive_exit = instant(number),
@@ -247,6 +287,30 @@ impl UnitState {
     /// Returns whether systemd waits before it starts the service again by itself.
     pub fn is_waiting_for_restart(&self) -> bool {
         self.active_state == "activating" && self.sub_state.starts_with("auto-restart")
+    }
+
+    /// Returns whether systemd starts the service again by itself after this end (systemd.service(5), Restart=),
+    /// provided that nobody asked for the end.
+    ///
+    /// systemd tells the end first and the restart a moment later: this spares the wait.
+    pub fn shall_restart(&self) -> bool {
+        let exit_code = self.exit_code();
+        if exit_code.is_some_and(|code| self.restart_prevent.contains(code)) {
+            return false;
+        }
+        if exit_code.is_some_and(|code| self.restart_force.contains(code)) {
+            return true;
+        }
+        let result = self.result.as_str();
+        match self.restart.as_str() {
+            "always" => result != "exec-condition",
+            "on-success" => result == "success",
+            "on-failure" => !matches!(result, "success" | "exec-condition"),
+            "on-abnormal" => !matches!(result, "success" | "exit-code" | "exec-condition"),
+            "on-watchdog" => result == "watchdog",
+            "on-abort" => matches!(result, "signal" | "core-dump"),
+            _ => false,
+        }
     }
 }
 

@@ -1,0 +1,268 @@
+//! What is known of the host's services, and what follows from news of them. Pure: no I/O, no clock of its own.
+//!
+//! Full listings and single changes go in; out come, in order, events for the registry, statuses on behalf of services
+//! that died, and records for the mirror. Every record equals what `systemctl show` says, except in the middle of a
+//! change: states that systemd itself leaves within the same instant are written only if they last.
+
+mod effect;
+mod record;
+mod run;
+mod tracked;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use tcs_wire::{HostName, Kind, RestartPolicy, ServiceId, Snapshot, State, UnitKind, UnitName};
+
+pub use effect::{Effect, LastWord};
+pub(crate) use words::end_words;
+
+use crate::systemd::{Change, UnitState};
+use effect::Teller;
+use tracked::Tracked;
+
+/// Who keeps the mirror.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The manager's own id.
+    pub manager: ServiceId,
+    /// The host in ids and keys.
+    pub host: HostName,
+    /// The host as it calls itself.
+    pub hostname: String,
+    /// This boot of the machine, for message ids.
+    pub boot_id: String,
+    /// This run of the manager, for message ids.
+    pub run_id: String,
+}
+
+/// A service that the configuration names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declared {
+    /// The service.
+    pub id: ServiceId,
+    /// Permanent or job.
+    pub kind: Kind,
+    /// When it is started again.
+    pub restart_policy: RestartPolicy,
+    /// Restarts in a row; none where there is no limit.
+    pub max_restarts: Option<u32>,
+    /// Whether it has a timer.
+    pub scheduled: bool,
+}
+
+/// How many services are how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All that are known.
+    pub services: usize,
+    /// Those that run.
+    pub running: usize,
+    /// Those that failed.
+    pub failed: usize,
+}
+
+/// The state table of one host.
+#[derive(Debug)]
+pub struct Mirror {
+    teller: Teller,
+    services: BTreeMap<ServiceId, Tracked>,
+    /// systemd is reading its configuration: what it says of units meanwhile means nothing.
+    holding: bool,
+}
+
+impl Mirror {
+    /// Returns an empty mirror.
+    pub fn new(identity: Identity) -> Self {
+        Self { teller: Teller::new(identity), services: BTreeMap::new(), holding: false }
+    }
+
+    /// Takes over what the configuration names; each service gets its event.
+    pub fn declare(&mut self, declared: Vec<Declared>, now: Timestamp) -> Vec<Effect> {
+        for service in self.services.values_mut() {
+            service.declared = None;
+        }
+        let mut effects = Vec::with_capacity(declared.len());
+        for entry in declared {
+            effects.push(self.teller.declared(&entry, now));
+            let id = entry.id.clone();
+            self.services.entry(id.clone()).or_insert_with(|| Tracked::new(id)).declared = Some(entry);
+        }
+        effects
+    }
+
+    /// Takes records of an earlier run of the manager as what was known last, before the first listing.
+    pub fn remember(&mut self, records: Vec<Snapshot>) {
+        for record in records {
+            let id = record.service_id.clone();
+            self.services.entry(id.clone()).or_insert_with(|| Tracked::new(id)).remember(record);
+        }
+    }
+
+    /// Takes over a full reading: all loaded units, and for the others whether they are enabled.
+    ///
+    /// What is neither declared, nor loaded, nor remembered is forgotten.
+    pub fn read(
+        &mut self,
+        units: Vec<UnitState>,
+        files: Vec<(UnitName, Option<String>)>,
+        now: Timestamp,
+    ) -> Vec<Effect> {
+        self.holding = false;
+        let mut effects = Vec::new();
+        let mut unseen: Vec<UnitName> = self.loaded_units();
+        for unit in units {
+            unseen.retain(|name| *name != unit.name);
+            let id = unit.name.id().clone();
+            let service = self.services.entry(id.clone()).or_insert_with(|| Tracked::new(id));
+            service.read(unit, &self.teller, &mut effects);
+        }
+        for name in unseen {
+            if let Some(service) = self.services.get_mut(name.id()) {
+                service.unload(name.kind(), true, &self.teller, &mut effects);
+            }
+        }
+        for (name, state) in files {
+            if let Some(service) = self.services.get_mut(name.id()) {
+                service.unit_file(name.kind(), state);
+            }
+        }
+        for service in self.services.values_mut() {
+            service.put(&self.teller, now, true, &mut effects);
+        }
+        effects
+    }
+
+    /// Takes over the reading of one unit that [`Effect::Query`] asked for.
+    pub fn read_unit(&mut self, unit: UnitState, now: Timestamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if !self.holding {
+            let id = unit.name.id().clone();
+            let service = self.services.entry(id.clone()).or_insert_with(|| Tracked::new(id));
+            service.read(unit, &self.teller, &mut effects);
+            service.put(&self.teller, now, true, &mut effects);
+        }
+        effects
+    }
+
+    /// Works out what a change means.
+    pub fn change(&mut self, change: Change, now: Timestamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match change {
+            Change::Reloading(true) | Change::OwnerChanged { present: false } => self.holding = true,
+            Change::Reloading(false) | Change::OwnerChanged { present: true } => {
+                self.holding = true;
+                effects.push(Effect::Resync);
+            }
+            Change::UnitFilesChanged => effects.push(Effect::Resync),
+            Change::JobNew { id, unit } => self.tracked(&unit).job_began(id),
+            Change::JobRemoved { id, unit, .. } => self.tracked(&unit).job_ended(id),
+            Change::Properties { .. } | Change::Loaded(_) | Change::Unloaded(_) if self.holding => {}
+            Change::Loaded(_) | Change::Closed => {}
+            Change::Unloaded(unit) => {
+                let teller = &self.teller;
+                if let Some(service) = self.services.get_mut(unit.id()) {
+                    if service.is_active(unit.kind()) {
+                        // systemd unloads nothing that is active: this is part of a re-execution.
+                        effects.push(Effect::Resync);
+                    } else {
+                        service.unload(unit.kind(), false, teller, &mut effects);
+                        service.put(teller, now, false, &mut effects);
+                    }
+                }
+            }
+            Change::Properties { unit, complete, properties, clock } => {
+                let id = unit.id().clone();
+                let service = self.services.entry(id.clone()).or_insert_with(|| Tracked::new(id));
+                let settled = service.apply(&unit, complete, &properties, &clock, &self.teller, &mut effects);
+                if settled {
+                    service.put(&self.teller, now, false, &mut effects);
+                }
+            }
+        }
+        effects
+    }
+
+    /// Returns what may be written late and what should be looked at again, a moment after the changes.
+    pub fn settle(&mut self, now: Timestamp) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.holding {
+            return effects;
+        }
+        for service in self.services.values_mut().filter(|service| service.is_unsettled()) {
+            service.look_again(&mut effects);
+            service.put(&self.teller, now, true, &mut effects);
+        }
+        effects
+    }
+
+    /// Returns whether [`Mirror::settle`] has something to do.
+    pub fn is_unsettled(&self) -> bool {
+        !self.holding && self.services.values().any(Tracked::is_unsettled)
+    }
+
+    /// Returns every record, to be written anew where the store was lost.
+    pub fn records(&self) -> impl Iterator<Item = &Snapshot> {
+        self.services.values().filter_map(Tracked::record)
+    }
+
+    /// Returns the record of one service.
+    pub fn record(&self, id: &ServiceId) -> Option<&Snapshot> {
+        self.services.get(id).and_then(Tracked::record)
+    }
+
+    /// Returns the record of one service as it is at this moment, which may be the middle of a change, and its unit.
+    pub fn current(&self, id: &ServiceId, now: Timestamp) -> Option<(Snapshot, &UnitState)> {
+        let service = self.services.get(id)?;
+        Some((service.current(&self.teller, now), service.unit()))
+    }
+
+    /// Returns the units that are not known to be loaded: whether they are enabled is in their files alone.
+    pub fn unloaded_units(&self) -> Vec<UnitName> {
+        self.services.values().flat_map(Tracked::unloaded_units).collect()
+    }
+
+    fn loaded_units(&self) -> Vec<UnitName> {
+        self.services.values().flat_map(Tracked::loaded_units).collect()
+    }
+
+    /// Returns how many services are how.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for record in self.records() {
+            counts.services += 1;
+            match record.state() {
+                State::Running | State::Reloading => counts.running += 1,
+                State::Failed => counts.failed += 1,
+                _ => {}
+            }
+        }
+        counts
+    }
+
+    fn tracked(&mut self, unit: &UnitName) -> JobSlot<'_> {
+        // Jobs of timers say nothing about how a service ends.
+        JobSlot(self.services.get_mut(unit.id()).filter(|_| unit.kind() == UnitKind::Service))
+    }
+}
+
+/// The service that a job is of, where there is one.
+struct JobSlot<'a>(Option<&'a mut Tracked>);
+
+impl JobSlot<'_> {
+    fn job_began(self, id: u32) {
+        if let Some(service) = self.0 {
+            service.job_began(id);
+        }
+    }
+
+    fn job_ended(self, id: u32) {
+        if let Some(service) = self.0 {
+            service.job_ended(id);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What a job leaves behind: how it ended, and what it counted.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use tcs_wire::{Exit, Status, StatusDetails};
+
+/// How a job that did not fail ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Outcome {
+    /// All is done, exit code 0.
+    #[default]
+    Done,
+    /// Done, with losses that somebody should look at, exit code 10.
+    Degraded,
+}
+
+impl Outcome {
+    pub(crate) fn exit(self) -> Exit {
+        match self {
+            Self::Done => Exit::Done,
+            Self::Degraded => Exit::Degraded,
+        }
+    }
+}
+
+/// The notes that a run takes of itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Record {
+    pub(crate) outcome: Outcome,
+    pub(crate) message: Option<String>,
+    pub(crate) counts: BTreeMap<String, u64>,
+}
+
+impl Record {
+    /// Returns what goes with the last status (design decision 28); `result` is `ok`, `degraded` or `failed`.
+    pub(crate) fn details(&self, status: Status, took: Duration) -> StatusDetails {
+        let result = match (status, self.outcome) {
+            (Status::Failed, _) => "failed",
+            (_, Outcome::Degraded) => "degraded",
+            (_, Outcome::Done) => "ok",
+        };
+        let took = (took.as_secs_f64() * 1000.0).round() / 1000.0;
+        let extra = [("result".to_owned(), Value::from(result)), ("duration_s".to_owned(), Value::from(took))];
+        let metrics = self.counts.iter().map(|(name, count)| (name.clone(), Value::from(*count)));
+        StatusDetails { metrics: metrics.collect(), extra: extra.into_iter().collect(), ..StatusDetails::default() }
+    }
+
+    /// Returns the counts as words, for people.
+    pub(crate) fn summary(&self) -> String {
+        let counts = || self.counts.iter().map(|(name, count)| format!("{name} {count}"));
+        match (&self.message, self.counts.is_empty()) {
+            (Some(message), _) => message.clone(),
+            (None, true) => "done".to_owned(),
+            (None, false) => counts().collect::<Vec<_>>().join(", "),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_status_carries_result_counts_and_duration() {
+        let counts = BTreeMap::from([("published".to_owned(), 112), ("set aside".to_owned(), 3)]);
+        let record = Record { outcome: Outcome::Degraded, message: None, counts };
+        let details = serde_json::to_value(record.details(Status::Shutdown, Duration::from_millis(1500))).unwrap();
+        assert_eq!(
+            details,
+            serde_json::json!({
+                "metrics": {"published": 112, "set aside": 3},
+                "result": "degraded",
+                "duration_s": 1.5,
+            })
+        );
+        assert_eq!(record.summary(), "published 112, set aside 3");
+    }
+}
