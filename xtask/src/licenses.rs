@@ -36,26 +36,49 @@ pub(crate) fn check(root: &Path) -> Result<String> {
         bail!("{}: no licences in `allow`", path.display());
     }
     let packages = packages(root)?;
-    let problems: Vec<String> = packages.iter().filter_map(|package| rules.problem_of(package)).collect();
+    let problems: Vec<String> = packages
+        .iter()
+        .filter_map(|package| rules.problem_of(package))
+        .collect();
     if problems.is_empty() {
-        return Ok(format!("{} packages, all licences allowed, none banned", packages.len()));
+        return Ok(format!(
+            "{} packages, all licences allowed, none banned",
+            packages.len()
+        ));
     }
     bail!("{}", problems.join("\n"))
 }
 
 fn packages(root: &Path) -> Result<Vec<Package>> {
-    let version = Command::new("rustc").arg("-vV").output().context("cannot run rustc")?;
+    let version = Command::new("rustc")
+        .arg("-vV")
+        .output()
+        .context("cannot run rustc")?;
     let version = String::from_utf8_lossy(&version.stdout).into_owned();
-    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc tells no host")?;
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .context("rustc tells no host")?;
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["metadata", "--locked", "--format-version", "1", "--filter-platform", host])
+        .args([
+            "metadata",
+            "--locked",
+            "--format-version",
+            "1",
+            "--filter-platform",
+            host,
+        ])
         .current_dir(root)
         .output()
         .context("cannot run cargo metadata")?;
     if !output.status.success() {
-        bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "cargo metadata: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
-    let metadata: Metadata = serde_json::from_slice(&output.stdout).context("cargo metadata is not understood")?;
+    let metadata: Metadata =
+        serde_json::from_slice(&output.stdout).context("cargo metadata is not understood")?;
     Ok(metadata.packages)
 }
 
@@ -64,11 +87,19 @@ impl Rules {
     fn parse(text: &str) -> Self {
         let list = |key: &str| {
             let start = format!("{key} = [");
-            let lines = text.lines().skip_while(move |line| !line.starts_with(&start)).skip(1);
-            let strings = lines.take_while(|line| !line.starts_with(']')).filter_map(|line| line.split('"').nth(1));
+            let lines = text
+                .lines()
+                .skip_while(move |line| !line.starts_with(&start))
+                .skip(1);
+            let strings = lines
+                .take_while(|line| !line.starts_with(']'))
+                .filter_map(|line| line.split('"').nth(1));
             strings.map(str::to_owned).collect()
         };
-        Self { allowed: list("allow"), banned: list("deny") }
+        Self {
+            allowed: list("allow"),
+            banned: list("deny"),
+        }
     }
 
     fn problem_of(&self, package: &Package) -> Option<String> {
@@ -76,8 +107,15 @@ impl Rules {
         if self.banned.contains(&package.name) {
             return Some(format!("{named}: banned by deny.toml"));
         }
-        if package.source.as_deref().is_some_and(|source| !source.starts_with("registry+")) {
-            return Some(format!("{named}: comes from {}", package.source.as_deref().unwrap_or_default()));
+        if package
+            .source
+            .as_deref()
+            .is_some_and(|source| !source.starts_with("registry+"))
+        {
+            return Some(format!(
+                "{named}: comes from {}",
+                package.source.as_deref().unwrap_or_default()
+            ));
         }
         match &package.license {
             None => Some(format!("{named}: names no licence")),
@@ -88,7 +126,10 @@ impl Rules {
 
     /// Whether an SPDX expression can be satisfied with allowed licences; `/` is an old spelling of OR.
     fn allows(&self, expression: &str) -> bool {
-        let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+        let spaced = expression
+            .replace('/', " OR ")
+            .replace('(', " ( ")
+            .replace(')', " ) ");
         let words: Vec<&str> = spaced.split_whitespace().collect();
         let mut at = 0;
         self.any_of(&words, &mut at) && at == words.len()
@@ -136,27 +177,58 @@ mod tests {
     use super::*;
 
     fn rules() -> Rules {
-        Rules::parse("[licenses]\nallow = [\n    \"MIT\",\n    \"ISC\",\n    \"A WITH B\",\n]\n[bans]\ndeny = [\n    { name = \"bad\", reason = \"x\" },\n]\n")
+        Rules::parse(
+            "[licenses]\nallow = [\n    \"MIT\",\n    \"ISC\",\n    \"A WITH B\",\n]\n[bans]\ndeny = [\n    { name = \"bad\", reason = \"x\" },\n]\n",
+        )
     }
 
     #[test]
     fn deny_toml_is_read() {
-        assert_eq!(rules(), Rules { allowed: vec!["MIT".into(), "ISC".into(), "A WITH B".into()], banned: vec!["bad".into()] });
+        assert_eq!(
+            rules(),
+            Rules {
+                allowed: vec!["MIT".into(), "ISC".into(), "A WITH B".into()],
+                banned: vec!["bad".into()]
+            }
+        );
     }
 
     #[test]
     fn expressions_are_weighed() {
-        for good in ["MIT", "MIT OR GPL-3.0", "GPL-3.0/MIT", "MIT AND ISC", "(GPL-3.0 OR MIT) AND ISC", "A WITH B"] {
+        for good in [
+            "MIT",
+            "MIT OR GPL-3.0",
+            "GPL-3.0/MIT",
+            "MIT AND ISC",
+            "(GPL-3.0 OR MIT) AND ISC",
+            "A WITH B",
+        ] {
             assert!(rules().allows(good), "{good}");
         }
-        for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT", "MIT ISC", "A", "GPL-3.0 OR A WITH C"] {
+        for bad in [
+            "",
+            "GPL-3.0",
+            "MIT AND GPL-3.0",
+            "(MIT",
+            "MIT ISC",
+            "A",
+            "GPL-3.0 OR A WITH C",
+        ] {
             assert!(!rules().allows(bad), "{bad}");
         }
     }
 
     #[test]
     fn a_banned_package_is_named() {
-        let package = Package { name: "bad".into(), version: "1.0.0".into(), license: Some("MIT".into()), source: None };
-        assert_eq!(rules().problem_of(&package).as_deref(), Some("bad 1.0.0: banned by deny.toml"));
+        let package = Package {
+            name: "bad".into(),
+            version: "1.0.0".into(),
+            license: Some("MIT".into()),
+            source: None,
+        };
+        assert_eq!(
+            rules().problem_of(&package).as_deref(),
+            Some("bad 1.0.0: banned by deny.toml")
+        );
     }
 }

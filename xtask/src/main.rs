@@ -1,5 +1,6 @@
 //! `cargo xtask`: the project's own chores. A user of a release needs none of this.
 
+mod bench;
 mod demo;
 mod licenses;
 mod output;
@@ -24,12 +25,15 @@ enum Verb {
     Demo(demo::Arguments),
     /// Run every test
     Test(test::Arguments),
+    /// Measure what the project promises
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments),
     };
     result.unwrap_or_else(|error| {
         output::error(&format!("{error:#}"));

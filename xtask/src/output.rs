@@ -1,5 +1,9 @@
 //! The one place that writes on the terminal.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line's output")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line's output"
+)]
 
 use std::io::{BufRead, IsTerminal, Write};
 

@@ -52,7 +52,10 @@ impl Part {
 
     /// Whether its time is that of a compiler or a download rather than that of tests.
     pub(crate) fn is_build(self) -> bool {
-        matches!(self, Self::Clippy | Self::Build | Self::Docs | Self::Prerequisites)
+        matches!(
+            self,
+            Self::Clippy | Self::Build | Self::Docs | Self::Prerequisites
+        )
     }
 }
 
@@ -65,16 +68,30 @@ pub(crate) struct Workshop {
 
 impl Workshop {
     pub(crate) fn new(yes: bool, report: PathBuf) -> Self {
-        let consent = if yes { Consent::Given } else { Consent::Ask(output::ask) };
-        Self { root: workspace_root(), consent, report }
+        let consent = if yes {
+            Consent::Given
+        } else {
+            Consent::Ask(output::ask)
+        };
+        Self {
+            root: workspace_root(),
+            consent,
+            report,
+        }
     }
 
     pub(crate) fn run(&self, part: Part) -> Result<()> {
         match part {
-            Part::Fmt => self.cargo(&["fmt", "--all", "--check"]),
-            Part::Clippy => {
-                self.cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "--deny", "warnings"])
-            }
+            Part::Fmt => self.cargo(&["fmt", "--all", "--check", "--message-format", "short"]),
+            Part::Clippy => self.cargo(&[
+                "clippy",
+                "--locked",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "--deny",
+                "warnings",
+            ]),
             Part::Licenses => licenses::check(&self.root).map(|summary| output::line(&summary)),
             Part::Build => {
                 self.cargo(&["test", "--locked", "--workspace", "--no-run"])?;
@@ -82,18 +99,27 @@ impl Workshop {
             }
             Part::Unit => self.cargo(&["test", "--locked", "--workspace", "--exclude", "tcs-system-tests"]),
             Part::Docs => {
-                let arguments = ["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"];
-                run(self.cargo_command(&arguments).env("RUSTDOCFLAGS", "--deny warnings"))
+                let arguments = [
+                    "doc",
+                    "--locked",
+                    "--workspace",
+                    "--no-deps",
+                    "--document-private-items",
+                ];
+                run(self
+                    .cargo_command(&arguments)
+                    .env("RUSTDOCFLAGS", "--deny warnings"))
             }
             Part::Prerequisites => self.prerequisites(),
-            Part::System => {
-                run(self.cargo_command(&["test", "--locked", "--package", "tcs-system-tests"])
-                    .env("TCS_TEST_REPORT", &self.report))
-            }
+            Part::System => run(self
+                .cargo_command(&["test", "--locked", "--workspace", "--test", "system"])
+                .env("TCS_TEST_REPORT", &self.report)),
             Part::Demo => {
                 let ourselves = std::env::current_exe().context("cannot find our own binary")?;
                 // Without a machine the demo would fall back and be green: here that counts as failed.
-                run(Command::new(ourselves).args(["demo", "--machine-only"]).current_dir(&self.root))
+                run(Command::new(ourselves)
+                    .args(["demo", "--machine-only"])
+                    .current_dir(&self.root))
             }
         }
     }
@@ -121,11 +147,21 @@ impl Workshop {
 
 /// Runs a command with its output on ours, and its command line in front of it.
 fn run(command: &mut Command) -> Result<()> {
-    let name = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let arguments = command.get_args().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let name = Path::new(command.get_program())
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let arguments = command
+        .get_args()
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ");
     let shown = format!("{name} {arguments}");
     output::line(&format!("$ {shown}"));
-    let status = command.status().with_context(|| format!("cannot run `{shown}`"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run `{shown}`"))?;
     if !status.success() {
         bail!("`{shown}` ended with {status}");
     }

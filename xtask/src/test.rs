@@ -63,24 +63,42 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn summary(rows: &[Row], report: PathBuf) -> ExitCode {
     let total = |builds: bool| -> Duration {
-        rows.iter().filter(|row| row.part.is_build() == builds).map(|row| row.took).sum()
+        rows.iter()
+            .filter(|row| row.part.is_build() == builds)
+            .map(|row| row.took)
+            .sum()
     };
     let (building, testing) = (total(true), total(false));
     output::heading("Summary");
     for row in rows {
         let result = if row.result.is_ok() { "ok" } else { "FAILED" };
-        output::line(&format!("{:<40} {result:<7} {:>7.1} s", row.part.title(), row.took.as_secs_f64()));
+        output::line(&format!(
+            "{:<40} {result:<7} {:>7.1} s",
+            row.part.title(),
+            row.took.as_secs_f64()
+        ));
     }
-    let machines: Option<Machines> =
-        std::fs::read_to_string(report).ok().and_then(|text| serde_json::from_str(&text).ok());
+    let machines: Option<Machines> = std::fs::read_to_string(report)
+        .ok()
+        .and_then(|text| serde_json::from_str(&text).ok());
     if let Some(machines) = machines {
-        output::line(&format!("machines booted: {} ({:.1} s of booting)", machines.machines, machines.booting_s));
+        output::line(&format!(
+            "machines booted: {} ({:.1} s of booting)",
+            machines.machines, machines.booting_s
+        ));
     }
     let (building, tests) = (building.as_secs_f64(), testing.as_secs_f64());
     output::line(&format!("building: {building:.1} s, testing: {tests:.1} s"));
     let late = testing > TEST_TIME;
     if late {
-        output::error(&format!("the tests took {tests:.0} s; {} s are allowed", TEST_TIME.as_secs()));
+        output::error(&format!(
+            "the tests took {tests:.0} s; {} s are allowed",
+            TEST_TIME.as_secs()
+        ));
     }
-    if late || rows.iter().any(|row| row.result.is_err()) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if late || rows.iter().any(|row| row.result.is_err()) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }

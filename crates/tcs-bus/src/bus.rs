@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event, jetstream};
+use futures_util::StreamExt;
 use serde::Serialize;
 use tcs_wire::{Message, MessageId, Meta, SubjectPrefix, WireTime};
 use thiserror::Error;
@@ -241,6 +242,17 @@ impl Bus {
         self.inner.outbox.counts()
     }
 
+    /// Waits until the server has done all that it was told before, such as a subscription; false when it is away.
+    pub(crate) async fn settled(&self) -> bool {
+        let there_and_back = async {
+            let inbox = self.inner.client.new_inbox();
+            let mut back = self.inner.client.subscribe(inbox.clone()).await.ok()?;
+            self.inner.client.publish(inbox, bytes::Bytes::new()).await.ok()?;
+            back.next().await
+        };
+        self.is_connected() && matches!(tokio::time::timeout(SERVER_DEADLINE, there_and_back).await, Ok(Some(_)))
+    }
+
     /// Waits until all that was published is acknowledged; false when `deadline` passes first.
     pub async fn flush(&self, deadline: Duration) -> bool {
         let sent = tokio::time::timeout(deadline, self.inner.outbox.drained())
@@ -268,10 +280,12 @@ impl Bus {
 
 fn addresses(urls: &[String]) -> Result<Vec<async_nats::ServerAddr>, ConnectError> {
     let read = |url: &String| {
-        url.parse().map_err(|source| ConnectError::Address {
-            url: url.clone(),
-            source,
-        })
+        let wrong = |source| ConnectError::Address { url: url.clone(), source };
+        let address: async_nats::ServerAddr = url.parse().map_err(wrong)?;
+        if address.host().is_empty() {
+            return Err(wrong(std::io::Error::new(std::io::ErrorKind::InvalidInput, "there is no host in it")));
+        }
+        Ok(address)
     };
     urls.iter().map(read).collect()
 }
@@ -315,7 +329,8 @@ async fn connect_options(
 fn reconnect_delay(attempt: usize) -> Duration {
     let base = 20_u64.saturating_mul(1 << attempt.min(7)).min(1_600);
     let jitter = u64::from(uuid::Uuid::new_v4().as_bytes()[0]) * base / 1024;
-    Duration::from_millis(if attempt == 0 { 0 } else { base + jitter })
+    // The client counts from 1, and waits before the first attempt as well.
+    Duration::from_millis(if attempt <= 1 { 0 } else { base + jitter })
 }
 
 fn note(state: &watch::Sender<Connection>, event: &Event) {

@@ -25,6 +25,11 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// Tells whether `older` need not be sent any more once this message is there.
+    pub(crate) fn supersedes(&self, older: &Self) -> bool {
+        self.keep == Keep::Latest && older.keep == Keep::Latest && self.subject == older.subject
+    }
+
     /// Returns the stream that the subject belongs to, as far as the subject tells: its first two tokens.
     pub(crate) fn category(&self) -> &str {
         let mut dots = self.subject.match_indices('.');

@@ -15,12 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::Connection;
-use crate::entry::{Keep, Outgoing};
+use crate::entry::Outgoing;
 
 /// Messages that may wait; past it the oldest is dropped and counted.
 const CAPACITY: usize = 10_000;
-/// Messages under way before the first of them is acknowledged.
-const IN_FLIGHT: usize = 64;
 /// How long to wait before a subject without a stream is tried again.
 const NO_STREAM_RETRY: Duration = Duration::from_secs(2);
 /// How long to wait after a failure, at first and at most.
@@ -82,7 +80,7 @@ pub(crate) fn spawn(
         incoming,
         shared: Arc::clone(&shared),
         queue: VecDeque::new(),
-        in_flight: VecDeque::new(),
+        sent: None,
         parked: VecDeque::new(),
         backoff: BACKOFF.0,
     };
@@ -104,8 +102,10 @@ struct Task {
     incoming: mpsc::UnboundedReceiver<Outgoing>,
     shared: Arc<Shared>,
     queue: VecDeque<Outgoing>,
-    in_flight: VecDeque<Sent>,
-    /// Messages whose subject no stream takes; they must not hold up the others.
+    /// One at a time: when a connection breaks, the client loses some of what it was handed and sends the rest at the
+    /// next one, so a second message under way could overtake the first.
+    sent: Option<Sent>,
+    /// Messages whose subject no stream takes, and what came after them; they must not hold up the others.
     parked: VecDeque<Outgoing>,
     backoff: Duration,
 }
@@ -115,57 +115,42 @@ impl Task {
         let mut retry = tokio::time::interval(NO_STREAM_RETRY);
         retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let connected = *self.connection.borrow() == Connection::Connected;
-            if connected {
+            if *self.connection.borrow_and_update() == Connection::Connected {
                 self.send().await;
-            } else {
-                self.take_back();
             }
             let acknowledged = async {
-                match self.in_flight.front_mut() {
+                match &mut self.sent {
                     Some(sent) => (&mut sent.ack).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 outcome = acknowledged => self.settle(outcome).await,
-                changed = self.connection.changed() => if changed.is_err() { return },
+                // Whatever changed, an acknowledgement of the old connection does not come any more.
+                changed = self.connection.changed() => match changed {
+                    Ok(()) => self.take_back(),
+                    Err(_) => return,
+                },
                 outgoing = self.incoming.recv() => match outgoing {
                     Some(outgoing) => self.accept(outgoing),
                     None => return,
                 },
-                _ = retry.tick(), if !self.parked.is_empty() => {
-                    while let Some(outgoing) = self.parked.pop_back() {
-                        self.queue.push_front(outgoing);
-                    }
-                }
+                _ = retry.tick(), if !self.parked.is_empty() => self.unpark(),
             }
         }
     }
 
     /// Queues a message; one that is superseded leaves its place to it.
     fn accept(&mut self, outgoing: Outgoing) {
-        if outgoing.keep == Keep::Latest {
-            let older =
-                |waiting: &Outgoing| waiting.keep == Keep::Latest && waiting.subject == outgoing.subject;
-            for list in [&mut self.queue, &mut self.parked] {
-                if let Some(place) = list.iter().position(older) {
-                    list.remove(place);
-                    self.shared.done(1);
-                }
+        for list in [&mut self.queue, &mut self.parked] {
+            if let Some(place) = list.iter().position(|older| outgoing.supersedes(older)) {
+                list.remove(place);
+                self.shared.done(1);
             }
         }
-        let parked = self
-            .parked
-            .iter()
-            .any(|waiting| waiting.category() == outgoing.category());
-        if parked {
-            self.parked.push_back(outgoing)
-        } else {
-            self.queue.push_back(outgoing)
-        }
+        self.queue.push_back(outgoing);
         while self.queue.len() + self.parked.len() > CAPACITY {
-            let oldest = self.queue.pop_front().or_else(|| self.parked.pop_front());
+            let oldest = self.parked.pop_front().or_else(|| self.queue.pop_front());
             if oldest.is_some() {
                 self.shared.dropped.fetch_add(1, Ordering::Relaxed);
                 self.shared.done(1);
@@ -173,68 +158,88 @@ impl Task {
         }
     }
 
-    /// Sends what waits, as far as the window reaches.
+    /// Sends the first message that waits, unless one is under way.
     async fn send(&mut self) {
-        while self.in_flight.len() < IN_FLIGHT
+        while self.sent.is_none()
             && let Some(outgoing) = self.queue.pop_front()
         {
+            if self.parked.iter().any(|parked| parked.category() == outgoing.category()) {
+                self.parked.push_back(outgoing);
+                continue;
+            }
             let publish = PublishMessage::build()
                 .message_id(outgoing.message_id.as_str())
                 .payload(outgoing.message.encode().into());
             match self.context.send_publish(outgoing.subject.clone(), publish).await {
-                Ok(ack) => self.in_flight.push_back(Sent {
-                    outgoing,
-                    ack: acknowledgement(ack),
-                }),
+                Ok(ack) => self.sent = Some(Sent { outgoing, ack: acknowledgement(ack) }),
                 Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
-                    tracing::error!(
-                        subject = outgoing.subject,
-                        "message is larger than the server takes; dropped"
-                    );
+                    let subject = &outgoing.subject;
+                    tracing::error!(subject, "message is larger than the server takes; dropped");
+                    self.shared.dropped.fetch_add(1, Ordering::Relaxed);
                     self.shared.done(1);
                 }
                 Err(error) => {
                     tracing::debug!(%error, subject = outgoing.subject, "not sent; kept");
                     self.queue.push_front(outgoing);
+                    self.back_off().await;
                     return;
                 }
             }
         }
     }
 
-    /// Deals with the outcome of the oldest message under way.
+    /// Deals with the outcome of the message under way.
     async fn settle(&mut self, outcome: Result<(), PublishErrorKind>) {
         match outcome {
             Ok(()) => {
                 self.backoff = BACKOFF.0;
-                self.in_flight.pop_front();
+                self.sent = None;
                 self.shared.done(1);
             }
             Err(PublishErrorKind::StreamNotFound) => {
-                if let Some(sent) = self.in_flight.pop_front() {
-                    if self.parked.is_empty() {
-                        tracing::warn!(
-                            subject = sent.outgoing.subject,
-                            "no stream takes this subject; kept"
-                        );
-                    }
-                    self.parked.push_back(sent.outgoing);
+                if let Some(sent) = self.sent.take() {
+                    tracing::warn!(subject = sent.outgoing.subject, "no stream takes this subject; kept");
+                    self.park(sent.outgoing);
                 }
             }
             Err(kind) => {
                 tracing::debug!(?kind, "not acknowledged; sent again");
                 self.take_back();
-                tokio::time::sleep(self.backoff).await;
-                self.backoff = (2 * self.backoff).min(BACKOFF.1);
+                self.back_off().await;
             }
         }
     }
 
-    /// Puts what was not acknowledged back in front, in order; the server drops what it has already.
-    fn take_back(&mut self) {
-        while let Some(sent) = self.in_flight.pop_back() {
-            self.queue.push_front(sent.outgoing);
+    /// Sets a message aside, unless a newer one that supersedes it waits.
+    fn park(&mut self, outgoing: Outgoing) {
+        if self.queue.iter().any(|newer| newer.supersedes(&outgoing)) {
+            self.shared.done(1);
+        } else {
+            self.parked.push_back(outgoing);
         }
+    }
+
+    /// Puts what was set aside back in front, in order.
+    fn unpark(&mut self) {
+        while let Some(outgoing) = self.parked.pop_back() {
+            self.queue.push_front(outgoing);
+        }
+    }
+
+    /// Puts the message under way back in front; the server drops it if it has it already.
+    fn take_back(&mut self) {
+        let Some(Sent { outgoing, .. }) = self.sent.take() else { return };
+        if self.queue.iter().any(|newer| newer.supersedes(&outgoing)) {
+            self.shared.done(1);
+        } else {
+            self.queue.push_front(outgoing);
+        }
+    }
+
+    async fn back_off(&mut self) {
+        let connection = &mut self.connection;
+        let _ = tokio::time::timeout(self.backoff, connection.changed()).await;
+        self.backoff = (2 * self.backoff).min(BACKOFF.1);
     }
 }
 

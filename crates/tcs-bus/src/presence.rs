@@ -11,6 +11,8 @@ use crate::entry::{Keep, Outgoing};
 
 /// Seconds between heartbeats (contract section 7).
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How soon the next one follows on one that the server did not take, for example before the stream was made.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Who is present.
 #[derive(Debug, Clone)]
@@ -120,7 +122,10 @@ async fn keep_alive(bus: Bus, options: PresenceOptions, mut watched: watch::Rece
             // The server may have come back without its store.
             publish(&bus, &options, own);
         }
-        beat(&bus, &options.id, status).await;
+        match beat(&bus, &options.id, status).await {
+            true => tick.reset(),
+            false => tick.reset_after(RETRY),
+        }
     }
 }
 
@@ -151,18 +156,17 @@ fn publish(bus: &Bus, options: &PresenceOptions, own: Own) {
     });
 }
 
-/// Sends one heartbeat; what goes wrong with it is not worth a second attempt, since the next one comes.
-async fn beat(bus: &Bus, id: &ServiceId, status: Status) {
+/// Sends one heartbeat and tells whether the server has it. It is never sent again: the next one is another.
+async fn beat(bus: &Bus, id: &ServiceId, status: Status) -> bool {
     let heartbeat = Heartbeat {
         service_id: id.to_string(),
         timestamp: WireTime::now(),
         status,
     };
     let (subject, message) = (bus.prefix().heartbeat(id.as_str()), bus.message(&heartbeat));
-    if let Err(error) = bus
-        .publish_acked(&subject, &message, &bus.message_id(), Duration::from_secs(5))
-        .await
-    {
+    let sent = bus.publish_acked(&subject, &message, &bus.message_id(), Duration::from_secs(5)).await;
+    if let Err(error) = &sent {
         tracing::debug!(%error, "heartbeat not sent");
     }
+    sent.is_ok()
 }

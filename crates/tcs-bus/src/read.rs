@@ -63,16 +63,12 @@ impl Bus {
     /// # Errors
     /// When the server is away or does not answer in time.
     pub async fn subscribe(&self, subject: &str) -> Result<Subscription, StreamsError> {
-        let subscribing = async {
-            let subscriber = self.inner.client.subscribe(subject.to_owned()).await.ok()?;
-            self.inner.client.flush().await.ok()?;
-            Some(Subscription { subscriber })
-        };
-        match tokio::time::timeout(SERVER_DEADLINE, subscribing).await {
-            Ok(Some(subscription)) => Ok(subscription),
-            Ok(None) => Err(StreamsError::NotConnected),
-            Err(_) => Err(StreamsError::Timeout),
+        if !self.is_connected() {
+            return Err(StreamsError::NotConnected);
         }
+        let subscribed = self.inner.client.subscribe(subject.to_owned()).await;
+        let subscriber = subscribed.map_err(|error| StreamsError::Refused(error.to_string()))?;
+        if self.settled().await { Ok(Subscription { subscriber }) } else { Err(StreamsError::Timeout) }
     }
 
     /// Reads the last message of every subject that `filter` matches, in stream order.

@@ -1,10 +1,12 @@
 //! Answering: endpoints of the NATS service API whose subjects are the suite's own (design decisions 30 and 31).
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::service::{self, ServiceExt};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -18,6 +20,8 @@ use crate::streams::chain;
 
 /// Requests of one endpoint that are worked on at a time; more wait.
 const CONCURRENT: usize = 64;
+/// What requests that are being worked on are given when the bus closes.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The answering side could not be set up.
 #[derive(Debug, Error)]
@@ -64,10 +68,10 @@ impl Request {
     }
 }
 
-/// The endpoints of one service or manager; they answer until the bus closes.
+/// The endpoints of one service or manager; they answer until the bus closes, also when this is dropped.
 pub struct Responder {
     bus: Bus,
-    service: service::Service,
+    service: Arc<service::Service>,
 }
 
 impl Bus {
@@ -91,13 +95,14 @@ impl Bus {
             })?;
         Ok(Responder {
             bus: self.clone(),
-            service,
+            service: Arc::new(service),
         })
     }
 }
 
 impl Responder {
-    /// Answers every request on `subject` by `handler`, several at a time.
+    /// Answers every request on `subject` by `handler`, several at a time; the server, where it is there, knows of it
+    /// when this returns.
     ///
     /// The queue group is the subject itself, as with the Python responders. What cannot be decoded is answered too.
     ///
@@ -126,6 +131,8 @@ impl Responder {
                 text: error.to_string(),
             })?;
         let (bus, handler) = (self.bus.clone(), Arc::new(handler));
+        // The client ends all endpoints of a service that is dropped.
+        let service = Arc::clone(&self.service);
         let stop = bus.inner.stop.clone();
         self.bus.inner.tracker.spawn(async move {
             let mut running = JoinSet::new();
@@ -139,7 +146,11 @@ impl Responder {
                 let (bus, handler) = (bus.clone(), Arc::clone(&handler));
                 running.spawn(async move { answer(&bus, request, &*handler).await });
             }
+            drop(service);
+            let rest = async { while running.join_next().await.is_some() {} };
+            let _ = tokio::time::timeout(GRACE, rest).await;
         });
+        self.bus.settled().await;
         Ok(())
     }
 }
@@ -154,7 +165,12 @@ where
     let (outcome, bare) = match Message::decode_request(&request.message.payload) {
         Ok(message) => {
             let bare = message.bare;
-            (handler(Request { subject, message }).await, bare)
+            let work = AssertUnwindSafe(handler(Request { subject: subject.clone(), message }));
+            let outcome = work.catch_unwind().await.unwrap_or_else(|_| {
+                tracing::error!(subject, "the handler of a request panicked");
+                Err(RpcError::new(ErrorKind::Internal, "the handler of the request panicked"))
+            });
+            (outcome, bare)
         }
         Err(error) => (Err(RpcError::new(ErrorKind::BadRequest, chain(&error))), false),
     };

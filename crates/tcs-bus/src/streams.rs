@@ -55,7 +55,11 @@ impl StreamsError {
         let lower = text.to_lowercase();
         if lower.contains("jetstream not enabled")
             || lower.contains("no responders")
+            // What the client makes of "no responders" on a subject of the JetStream API.
+            || lower.contains("requested jetstream resource does not exist")
             || lower.contains("unavailable")
+            // The client's words for a server where nobody answers for JetStream.
+            || lower.contains("requested jetstream resource does not exist")
         {
             Self::NoJetStream
         } else if lower.contains("timed out") || lower.contains("timeout") {
@@ -130,9 +134,22 @@ impl Bus {
     /// # Errors
     /// When the server is away or refuses.
     pub async fn create_stream(&self, definition: &StreamDefinition) -> Result<(), StreamsError> {
+        self.create_stream_on(definition, std::slice::from_ref(&definition.subjects))
+            .await
+    }
+
+    /// As [`Bus::create_stream`], with several subjects in place of the one of the definition.
+    ///
+    /// # Errors
+    /// When the server is away or refuses.
+    pub async fn create_stream_on(
+        &self,
+        definition: &StreamDefinition,
+        subjects: &[String],
+    ) -> Result<(), StreamsError> {
         let config = Config {
             name: definition.name.clone(),
-            subjects: vec![definition.subjects.clone()],
+            subjects: subjects.to_vec(),
             max_messages_per_subject: definition.max_messages_per_subject,
             max_bytes: definition.max_bytes,
             max_age: std::time::Duration::from_secs(definition.max_age_s),

@@ -55,7 +55,11 @@ pub struct ControlOptions {
 
 impl Default for ControlOptions {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(90), no_block: false, host: None }
+        Self {
+            timeout: Duration::from_secs(90),
+            no_block: false,
+            host: None,
+        }
     }
 }
 
@@ -81,7 +85,11 @@ impl Site {
         };
         let subject = self.subject(verb.word(), id, mirror, options.host.as_deref())?;
         let what = format!("the {} of `{id}`", verb.as_str());
-        match self.bus().request(&subject, &arguments, options.timeout + ROUND_TRIP).await {
+        match self
+            .bus()
+            .request(&subject, &arguments, options.timeout + ROUND_TRIP)
+            .await
+        {
             Err(RequestError::NoResponders(_)) => Err(self.who_has(id, options.host.as_deref()).await),
             other => other.map_err(|error| ClientError::of_request(error, &what)),
         }
@@ -91,7 +99,12 @@ impl Site {
     ///
     /// # Errors
     /// As [`Site::control`].
-    pub async fn status(&self, id: &ServiceId, host: Option<&str>, deadline: Duration) -> Result<Snapshot, ClientError> {
+    pub async fn status(
+        &self,
+        id: &ServiceId,
+        host: Option<&str>,
+        deadline: Duration,
+    ) -> Result<Snapshot, ClientError> {
         let mirror = self.mirror().await?;
         let subject = self.subject(Word::Status, id, &mirror, host)?;
         match self.bus().request(&subject, &Map::new(), deadline).await {
@@ -101,16 +114,36 @@ impl Site {
     }
 
     /// Returns the subject on which exactly one manager answers.
-    fn subject(&self, word: Word, id: &ServiceId, mirror: &[Snapshot], host: Option<&str>) -> Result<String, ClientError> {
+    fn subject(
+        &self,
+        word: Word,
+        id: &ServiceId,
+        mirror: &[Snapshot],
+        host: Option<&str>,
+    ) -> Result<String, ClientError> {
         let prefix = self.bus().prefix();
         let owners = owners(id, mirror);
-        let hosts = || owners.iter().map(|owner| owner.host.to_string()).collect::<Vec<_>>();
+        let hosts = || {
+            owners
+                .iter()
+                .map(|owner| owner.host.to_string())
+                .collect::<Vec<_>>()
+        };
         match (host, owners.as_slice()) {
-            (None, [] | [_]) => Ok(prefix.rpc(id, word)),
-            (None, _) => Err(ClientError::SeveralHosts { id: id.clone(), hosts: hosts() }),
+            (None, []) => Ok(prefix.rpc(id, word)),
+            // A manager answers on a subject of its own for all that it mirrors, on the service's for what is declared.
+            (None, [owner]) => Ok(prefix.rpc_about(&owner.manager, word, id)),
+            (None, _) => Err(ClientError::SeveralHosts {
+                id: id.clone(),
+                hosts: hosts(),
+            }),
             (Some(host), _) => match owners.iter().find(|owner| owner.host.as_str() == host) {
                 Some(owner) => Ok(prefix.rpc_about(&owner.manager, word, id)),
-                None => Err(ClientError::NotOnHost { id: id.clone(), host: host.to_owned(), hosts: hosts() }),
+                None => Err(ClientError::NotOnHost {
+                    id: id.clone(),
+                    host: host.to_owned(),
+                    hosts: hosts(),
+                }),
             },
         }
     }
@@ -128,17 +161,27 @@ impl Site {
         let Some(found) = found else {
             // Names are looked for only where somebody would answer for the right one.
             if site.managers.is_empty() {
-                return ClientError::NoManager { urls: self.urls().to_owned() };
+                return ClientError::NoManager {
+                    urls: self.urls().to_owned(),
+                };
             }
             let known = site.services.iter().map(|service| service.name.as_str());
-            let similar = similar(id.as_str(), known).into_iter().map(str::to_owned).collect();
-            return ClientError::NoSuchService { id: id.clone(), similar };
+            let similar = similar(id.as_str(), known)
+                .into_iter()
+                .map(str::to_owned)
+                .collect();
+            return ClientError::NoSuchService {
+                id: id.clone(),
+                similar,
+            };
         };
         match &found.snapshot {
             Some(snapshot) => ClientError::ManagerAway {
                 id: id.clone(),
                 host: snapshot.host.to_string(),
-                liveness: site.manager(snapshot.manager.as_str()).map_or(Liveness::NeverHeard, |manager| manager.liveness),
+                liveness: site
+                    .manager(snapshot.manager.as_str())
+                    .map_or(Liveness::NeverHeard, |manager| manager.liveness),
             },
             None => ClientError::Unmanaged {
                 id: id.clone(),
@@ -153,7 +196,10 @@ impl Site {
 
 /// Returns the entries of the hosts that have a service; what was left of an undeclared one does not count beside them.
 fn owners<'a>(id: &ServiceId, mirror: &'a [Snapshot]) -> Vec<&'a Snapshot> {
-    let all: Vec<&Snapshot> = mirror.iter().filter(|snapshot| snapshot.service_id == *id).collect();
+    let all: Vec<&Snapshot> = mirror
+        .iter()
+        .filter(|snapshot| snapshot.service_id == *id)
+        .collect();
     let alive = |snapshot: &&&Snapshot| snapshot.declared || snapshot.unit.main_pid != 0;
     let real: Vec<&Snapshot> = all.iter().filter(alive).copied().collect();
     if real.is_empty() { all } else { real }

@@ -109,7 +109,9 @@ impl ClientError {
     pub(crate) fn of_stream(error: StreamsError, urls: &str) -> Self {
         match error {
             StreamsError::NotConnected => Self::Lost,
-            StreamsError::NoJetStream => Self::NoJetStream { urls: urls.to_owned() },
+            StreamsError::NoJetStream => Self::NoJetStream {
+                urls: urls.to_owned(),
+            },
             StreamsError::Timeout => Self::Bus(format!("the NATS server at {urls} did not answer in time")),
             other => Self::Bus(other.to_string()),
         }
@@ -118,7 +120,10 @@ impl ClientError {
     pub(crate) fn of_request(error: RequestError, what: &str) -> Self {
         match error {
             RequestError::NotConnected => Self::Lost,
-            RequestError::Timeout { deadline, .. } => Self::NoAnswer { what: what.to_owned(), after: deadline },
+            RequestError::Timeout { deadline, .. } => Self::NoAnswer {
+                what: what.to_owned(),
+                after: deadline,
+            },
             RequestError::Refused(refusal) => Self::Refused(refusal),
             other => match std::error::Error::source(&other) {
                 Some(source) => Self::Bus(format!("{other}: {source}")),

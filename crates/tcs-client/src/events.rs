@@ -46,8 +46,18 @@ impl Site {
     /// When the server is away.
     pub async fn events(&self, patterns: Vec<String>, follow: bool) -> Result<Events, ClientError> {
         // Subscribed before the past is read: what happens in between comes twice rather than never.
-        let follow = if follow { Some(self.follow(&[Source::Registry]).await?) } else { None };
-        Ok(Events { site: self.clone(), patterns, follow, seen: Seen::default(), last_sequence: 0 })
+        let follow = if follow {
+            Some(self.follow(&[Source::Registry]).await?)
+        } else {
+            None
+        };
+        Ok(Events {
+            site: self.clone(),
+            patterns,
+            follow,
+            seen: Seen::default(),
+            last_sequence: 0,
+        })
     }
 }
 
@@ -58,10 +68,19 @@ impl Events {
     /// When the server is away or has no JetStream; a missing stream has no events.
     pub async fn past(&mut self, count: usize) -> Result<Vec<RegistryEvent>, ClientError> {
         let filter = format!("{}.registry.>", self.site.bus().prefix());
-        let read = self.site.if_there(self.site.bus().all(&filter).await)?.unwrap_or_default();
-        let last = read.last().map_or(self.last_sequence, |received| received.sequence);
+        let read = self
+            .site
+            .if_there(self.site.bus().all(&filter).await)?
+            .unwrap_or_default();
+        let last = read
+            .last()
+            .map_or(self.last_sequence, |received| received.sequence);
         // A stream that was made anew counts from 1 again.
-        let known = if last < self.last_sequence { 0 } else { self.last_sequence };
+        let known = if last < self.last_sequence {
+            0
+        } else {
+            self.last_sequence
+        };
         self.last_sequence = last;
         let unread = read.iter().filter(|received| received.sequence > known);
         let mut events: Vec<RegistryEvent> = unread.filter_map(|received| self.admit(received)).collect();
@@ -90,7 +109,11 @@ impl Events {
             return None;
         }
         let event: RegistryEvent = decode("registry event", &received.body).ok()?;
-        let wanted = self.patterns.is_empty() || self.patterns.iter().any(|pattern| matches(pattern, &event.service_id));
+        let wanted = self.patterns.is_empty()
+            || self
+                .patterns
+                .iter()
+                .any(|pattern| matches(pattern, &event.service_id));
         wanted.then_some(event)
     }
 }

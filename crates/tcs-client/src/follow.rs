@@ -78,12 +78,20 @@ impl Site {
     }
 }
 
-fn stream(source: Source, filter: String, subscription: Subscription) -> BoxStream<'static, (Source, Received)> {
+fn stream(
+    source: Source,
+    filter: String,
+    subscription: Subscription,
+) -> BoxStream<'static, (Source, Received)> {
     let bucket = filter.trim_end_matches('>').to_owned();
     let next = move |(mut subscription, bucket): (Subscription, String)| async move {
         let mut received = subscription.next().await?;
         if source == Source::State {
-            received.subject = received.subject.strip_prefix(&bucket).unwrap_or(&received.subject).to_owned();
+            received.subject = received
+                .subject
+                .strip_prefix(&bucket)
+                .unwrap_or(&received.subject)
+                .to_owned();
         }
         Some(((source, received), (subscription, bucket)))
     };

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use tcs_wire::{
-    DecodeError, EventKind, Heartbeat, HostName, Kind, Message, RegistryEvent, ServiceId, Snapshot, State, StatusReport,
+    DecodeError, EventKind, Heartbeat, HostName, Kind, Message, RegistryEvent, ServiceId, Snapshot, State,
+    StatusReport,
 };
 
 use crate::observed::Traces;
@@ -33,7 +34,11 @@ impl Collector {
             return;
         }
         if let Some(snapshot) = self.read::<Snapshot>(key, decode_state(value)) {
-            let place = (snapshot.service_id.clone(), snapshot.host.clone(), snapshot.manager.clone());
+            let place = (
+                snapshot.service_id.clone(),
+                snapshot.host.clone(),
+                snapshot.manager.clone(),
+            );
             self.snapshots.insert(place, snapshot);
         }
     }
@@ -42,7 +47,11 @@ impl Collector {
     pub fn status(&mut self, subject: &str, body: &[u8]) {
         if let Some(report) = self.read::<StatusReport>(subject, decode("status report", body)) {
             let traces = self.traces.entry(report.name.clone()).or_default();
-            if traces.report.as_ref().is_none_or(|last| last.timestamp <= report.timestamp) {
+            if traces
+                .report
+                .as_ref()
+                .is_none_or(|last| last.timestamp <= report.timestamp)
+            {
                 traces.report = Some(report);
             }
         }
@@ -52,7 +61,11 @@ impl Collector {
     pub fn heartbeat(&mut self, subject: &str, body: &[u8]) {
         if let Some(heartbeat) = self.read::<Heartbeat>(subject, decode("heartbeat", body)) {
             let traces = self.traces.entry(heartbeat.service_id.clone()).or_default();
-            if traces.heartbeat.as_ref().is_none_or(|last| last.timestamp <= heartbeat.timestamp) {
+            if traces
+                .heartbeat
+                .as_ref()
+                .is_none_or(|last| last.timestamp <= heartbeat.timestamp)
+            {
                 traces.heartbeat = Some(heartbeat);
             }
         }
@@ -76,10 +89,15 @@ impl Collector {
         let mut services = Vec::with_capacity(self.traces.len());
         let mut explained = BTreeSet::new();
         for snapshot in self.snapshots.values() {
-            let manager = managers.iter().find(|manager| manager.id == snapshot.manager.as_str());
+            let manager = managers
+                .iter()
+                .find(|manager| manager.id == snapshot.manager.as_str());
             let certain = manager.is_some_and(|manager| manager.liveness == Liveness::Alive);
             let name = snapshot.service_id.as_str();
-            let traces = self.traces.get(name).filter(|traces| belongs(traces, snapshot, now));
+            let traces = self
+                .traces
+                .get(name)
+                .filter(|traces| belongs(traces, snapshot, now));
             if traces.is_some() {
                 explained.insert(name);
             }
@@ -88,20 +106,37 @@ impl Collector {
         for (name, traces) in &self.traces {
             let mirrored = self.snapshots.keys().any(|(id, ..)| id.as_str() == name);
             // A name that a manager answers for appears a second time only while another process has it.
-            if name.starts_with(MANAGER_PREFIX) || explained.contains(name.as_str()) || mirrored && !traces.is_alive(now) {
+            if name.starts_with(MANAGER_PREFIX)
+                || explained.contains(name.as_str())
+                || mirrored && !traces.is_alive(now)
+            {
                 continue;
             }
             services.push(unmanaged(name, traces, now));
         }
         services.sort_by(|a, b| (&a.name, &a.host).cmp(&(&b.name, &b.host)));
-        let unreadable = self.unreadable.iter().map(|(place, why)| (place.clone(), why.clone())).collect();
-        SiteSnapshot { taken: now, services, managers, unreadable }
+        let unreadable = self
+            .unreadable
+            .iter()
+            .map(|(place, why)| (place.clone(), why.clone()))
+            .collect();
+        SiteSnapshot {
+            taken: now,
+            services,
+            managers,
+            unreadable,
+        }
     }
 
     /// Returns the managers as if they were services, for those who ask for one by name.
     pub fn manager_services(&self, now: Timestamp) -> Vec<ServiceView> {
-        let managers = self.traces.iter().filter(|(name, _)| name.starts_with(MANAGER_PREFIX));
-        managers.map(|(name, traces)| unmanaged(name, traces, now)).collect()
+        let managers = self
+            .traces
+            .iter()
+            .filter(|(name, _)| name.starts_with(MANAGER_PREFIX));
+        managers
+            .map(|(name, traces)| unmanaged(name, traces, now))
+            .collect()
     }
 
     fn managers(&self, now: Timestamp) -> Vec<ManagerView> {
@@ -148,7 +183,10 @@ pub(crate) fn decode_state(value: &[u8]) -> Result<Snapshot, DecodeError> {
     match serde_json::from_slice(value) {
         Ok(snapshot) => Ok(snapshot),
         Err(bare) => match Message::decode(value)? {
-            Message { data: None, .. } => Err(DecodeError::Data { expected: "snapshot", source: bare }),
+            Message { data: None, .. } => Err(DecodeError::Data {
+                expected: "snapshot",
+                source: bare,
+            }),
             message => message.read("snapshot"),
         },
     }
@@ -169,7 +207,10 @@ fn belongs(traces: &Traces, snapshot: &Snapshot, now: Timestamp) -> bool {
     if run_by_manager || main_process {
         return true;
     }
-    let here = report.hostname.as_deref().is_none_or(|name| HostName::from_system(name) == snapshot.host);
+    let here = report
+        .hostname
+        .as_deref()
+        .is_none_or(|name| HostName::from_system(name) == snapshot.host);
     // A unit's process may report from a child of its main process; a stopped unit has no process at all.
     here && (Condition::Unit(snapshot.state()).is_alive() || !traces.is_alive(now))
 }
@@ -201,7 +242,11 @@ fn managed(snapshot: &Snapshot, traces: Option<&Traces>, manager_alive: bool, no
         since: unit.since.map(|time| time.timestamp()),
         pid: Some(unit.main_pid).filter(|pid| *pid != 0),
         restarts: Some(unit.restarts),
-        next: snapshot.timer.as_ref().and_then(|timer| timer.next).map(|time| time.timestamp()),
+        next: snapshot
+            .timer
+            .as_ref()
+            .and_then(|timer| timer.next)
+            .map(|time| time.timestamp()),
         message: explanation(snapshot).or(said).or(status_text),
         declared: snapshot.declared,
         parent: Some(snapshot.manager.to_string()),
@@ -214,7 +259,9 @@ fn managed(snapshot: &Snapshot, traces: Option<&Traces>, manager_alive: bool, no
 fn unmanaged(name: &str, traces: &Traces, now: Timestamp) -> ServiceView {
     let (condition, since, words) = traces.condition(now);
     let said = traces.report.as_ref().and_then(|report| report.message.clone());
-    let restarting = traces.event(EventKind::Restarting).and_then(|event| event.restart_attempt);
+    let restarting = traces
+        .event(EventKind::Restarting)
+        .and_then(|event| event.restart_attempt);
     ServiceView {
         name: name.to_owned(),
         host: traces.host(),

@@ -23,6 +23,6 @@ pub use name::{matches, parse_name, similar};
 pub use sentence::{ending, exit_words, explanation};
 pub use site::{Site, without_passwords};
 pub use view::{
-    Condition, FORGOTTEN_AFTER, Health, Liveness, MANAGER_SILENT_AFTER, ManagerView, SERVICE_SILENT_AFTER, ServiceView,
-    SiteSnapshot,
+    Condition, FORGOTTEN_AFTER, Health, Liveness, MANAGER_SILENT_AFTER, ManagerView, SERVICE_SILENT_AFTER,
+    ServiceView, SiteSnapshot,
 };

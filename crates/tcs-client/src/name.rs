@@ -11,12 +11,18 @@ use tcs_wire::{IdError, MAIN_VARIANT, ServiceId, ServiceType, TEMPLATE_PREFIX, U
 /// Says what is wrong with the text; for a unit with a second spelling, which one is right.
 pub fn parse_name(text: &str) -> Result<ServiceId, IdError> {
     if let Some(instance) = text.strip_prefix(TEMPLATE_PREFIX) {
-        return UnitName::parse(text).map(|unit| unit.id().clone()).or_else(|error| match error {
-            IdError::NotOurs(_) => ServiceId::from_instance(instance),
-            other => Err(other),
-        });
+        return UnitName::parse(text)
+            .map(|unit| unit.id().clone())
+            .or_else(|error| match error {
+                IdError::NotOurs(_) => ServiceId::from_instance(instance),
+                other => Err(other),
+            });
     }
-    if text.contains('.') { ServiceId::parse(text) } else { ServiceId::new(&ServiceType::parse(text)?, &Variant::main()) }
+    if text.contains('.') {
+        ServiceId::parse(text)
+    } else {
+        ServiceId::new(&ServiceType::parse(text)?, &Variant::main())
+    }
 }
 
 /// Returns whether `name` is what `pattern` asks for.
@@ -28,7 +34,11 @@ pub fn matches(pattern: &str, name: &str) -> bool {
         let pattern = pattern.strip_prefix(TEMPLATE_PREFIX).unwrap_or(pattern);
         return glob(pattern.as_bytes(), name.as_bytes());
     }
-    if pattern == name || name.rsplit_once('.').is_some_and(|(service_type, _)| service_type == pattern) {
+    if pattern == name
+        || name
+            .rsplit_once('.')
+            .is_some_and(|(service_type, _)| service_type == pattern)
+    {
         return true;
     }
     pattern.starts_with(TEMPLATE_PREFIX) && parse_name(pattern).is_ok_and(|id| id.as_str() == name)
@@ -59,11 +69,19 @@ fn glob(pattern: &[u8], text: &[u8]) -> bool {
 
 /// Returns the names among `known` that `wanted` was perhaps meant to be, the likeliest first, at most three.
 pub fn similar<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let short = |text: &'a str| text.strip_suffix(MAIN_VARIANT).and_then(|text| text.strip_suffix('.')).unwrap_or(text);
     let wanted = wanted.strip_suffix(&format!(".{MAIN_VARIANT}")).unwrap_or(wanted);
+    let nearest = |name: &str| {
+        // A name without a variant is compared with the types alone.
+        let service_type = name
+            .rsplit_once('.')
+            .filter(|_| !wanted.contains('.'))
+            .map(|(service_type, _)| service_type);
+        distance(wanted, name)
+            .min(service_type.map_or(usize::MAX, |service_type| distance(wanted, service_type)))
+    };
     let mut near: Vec<(usize, &str)> = known
         .into_iter()
-        .map(|name| (distance(wanted, short(name)).min(distance(wanted, name)), name))
+        .map(|name| (nearest(name), name))
         .filter(|(distance, name)| *distance <= 1 + wanted.len() / 4 || name.contains(wanted))
         .collect();
     near.sort_unstable();
@@ -94,10 +112,20 @@ mod tests {
 
     #[test]
     fn every_way_to_write_a_name_leads_to_one_id() {
-        for text in ["plan_runner", "plan_runner.main", "tcs@plan_runner", "tcs@plan_runner.service", "tcs@plan_runner.timer"] {
+        for text in [
+            "plan_runner",
+            "plan_runner.main",
+            "tcs@plan_runner",
+            "tcs@plan_runner.service",
+            "tcs@plan_runner.timer",
+        ] {
             assert_eq!(parse_name(text).unwrap().as_str(), "plan_runner.main", "{text}");
         }
-        for text in ["plan_runner.zb08", "tcs@plan_runner.zb08", "tcs@plan_runner.zb08.service"] {
+        for text in [
+            "plan_runner.zb08",
+            "tcs@plan_runner.zb08",
+            "tcs@plan_runner.zb08.service",
+        ] {
             assert_eq!(parse_name(text).unwrap().as_str(), "plan_runner.zb08", "{text}");
         }
     }
@@ -129,9 +157,21 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_finger_finds_the_name() {
-        let known = ["hello_world.main", "plan_runner.jk15", "plan_runner.zb08", "weather_importer.main"];
+        let known = [
+            "hello_world.main",
+            "plan_runner.jk15",
+            "plan_runner.zb08",
+            "weather_importer.main",
+        ];
         assert_eq!(similar("helo_world.main", known), ["hello_world.main"]);
-        assert_eq!(similar("plan_runner.zb8", known), ["plan_runner.zb08", "plan_runner.jk15"]);
+        assert_eq!(
+            similar("plan_runner.zb8", known),
+            ["plan_runner.zb08", "plan_runner.jk15"]
+        );
+        assert_eq!(
+            similar("plan_runer", known),
+            ["plan_runner.jk15", "plan_runner.zb08"]
+        );
         assert_eq!(similar("weather", known), ["weather_importer.main"]);
         assert!(similar("dome.main", known).is_empty());
     }

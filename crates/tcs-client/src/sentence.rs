@@ -120,8 +120,14 @@ mod tests {
             (unit("core-dump", 3, 11), "killed by SIGSEGV, core dumped"),
             (unit("exit-code", 1, 3), "exit code 3"),
             (unit("exit-code", 1, 78), "exit code 78 (configuration)"),
-            (unit("exit-code", 1, 203), "exit code 203 (program cannot be executed)"),
-            (unit("watchdog", 2, 6), "killed by the watchdog: no sign of work in time"),
+            (
+                unit("exit-code", 1, 203),
+                "exit code 203 (program cannot be executed)",
+            ),
+            (
+                unit("watchdog", 2, 6),
+                "killed by the watchdog: no sign of work in time",
+            ),
             (unit("brand-new", 0, 0), "brand-new"),
         ] {
             assert_eq!(ending(&unit).as_deref(), Some(sentence));

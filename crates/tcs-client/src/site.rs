@@ -10,6 +10,9 @@ use crate::error::ClientError;
 use crate::join::{Collector, decode_state};
 use crate::view::SiteSnapshot;
 
+/// How long to look for the reason when no server answers.
+const PROBE_DEADLINE: Duration = Duration::from_millis(300);
+
 /// A site: all hosts whose managers and services talk to one NATS server.
 #[derive(Debug, Clone)]
 pub struct Site {
@@ -32,9 +35,15 @@ impl Site {
         if bus.is_connected() {
             return Ok(Self { bus, urls });
         }
-        let reason = match &*bus.connection().borrow() {
+        let told = match &*bus.connection().borrow() {
             Connection::Away { reason, .. } => reason.clone(),
             Connection::Connected => None,
+        };
+        // For a network that fails the client has no more than "IO error" or "DNS error".
+        let reason = match told.filter(|reason| !reason.contains("IO error") && !reason.contains("DNS error"))
+        {
+            Some(reason) => Some(reason),
+            None => probe(&urls).await,
         };
         Err(ClientError::NoNats { urls, reason })
     }
@@ -70,16 +79,23 @@ impl Site {
             collector.state(&entry.key, &entry.value);
         }
         type Take = fn(&mut Collector, &str, &[u8]);
-        let parts: [(Result<Vec<Received>, StreamsError>, Take); 3] =
-            [(status, Collector::status), (heartbeat, Collector::heartbeat), (registry, Collector::registry)];
+        let parts: [(Result<Vec<Received>, StreamsError>, Take); 3] = [
+            (status, Collector::status),
+            (heartbeat, Collector::heartbeat),
+            (registry, Collector::registry),
+        ];
         for (received, take) in parts {
             match self.if_there(received)? {
-                Some(messages) => messages.iter().for_each(|message| take(&mut collector, &message.subject, &message.body)),
+                Some(messages) => messages
+                    .iter()
+                    .for_each(|message| take(&mut collector, &message.subject, &message.body)),
                 None => missing += 1,
             }
         }
         if missing == 4 {
-            return Err(ClientError::NoManager { urls: self.urls.clone() });
+            return Err(ClientError::NoManager {
+                urls: self.urls.clone(),
+            });
         }
         Ok(collector)
     }
@@ -97,8 +113,13 @@ impl Site {
     /// # Errors
     /// When the server is away or has no JetStream; a missing mirror is an empty one.
     pub async fn mirror(&self) -> Result<Vec<Snapshot>, ClientError> {
-        let entries = self.if_there(self.bus.kv_entries(Bucket::State).await)?.unwrap_or_default();
-        Ok(entries.iter().filter_map(|entry| decode_state(&entry.value).ok()).collect())
+        let entries = self
+            .if_there(self.bus.kv_entries(Bucket::State).await)?
+            .unwrap_or_default();
+        Ok(entries
+            .iter()
+            .filter_map(|entry| decode_state(&entry.value).ok())
+            .collect())
     }
 
     pub(crate) fn if_there<T>(&self, read: Result<T, StreamsError>) -> Result<Option<T>, ClientError> {
@@ -107,6 +128,31 @@ impl Site {
             Err(StreamsError::NoStream(_)) => Ok(None),
             Err(error) => Err(ClientError::of_stream(error, &self.urls)),
         }
+    }
+}
+
+/// Finds out in the system's words why a server cannot be reached.
+async fn probe(urls: &str) -> Option<String> {
+    let first = urls.split(", ").next().unwrap_or_default();
+    let address = first
+        .split_once("://")
+        .map_or(first, |(_, address)| address)
+        .trim_end_matches('/');
+    let has_port = address
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let address = if has_port {
+        address.to_owned()
+    } else {
+        format!("{address}:4222")
+    };
+    match tokio::time::timeout(PROBE_DEADLINE, tokio::net::TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Some("something listens there, but it does not speak NATS".to_owned()),
+        Ok(Err(error)) => {
+            let text = error.to_string();
+            Some(text.split(" (os error").next().unwrap_or(&text).to_lowercase())
+        }
+        Err(_) => Some("no answer in time".to_owned()),
     }
 }
 
@@ -127,6 +173,9 @@ mod tests {
     #[test]
     fn passwords_are_not_shown() {
         let urls = ["nats://user:p@ss@obs1:4222", "obs2:4222", "nats://token@obs3"].map(str::to_owned);
-        assert_eq!(without_passwords(&urls), "nats://obs1:4222, obs2:4222, nats://obs3");
+        assert_eq!(
+            without_passwords(&urls),
+            "nats://obs1:4222, obs2:4222, nats://obs3"
+        );
     }
 }

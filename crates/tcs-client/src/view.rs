@@ -32,7 +32,10 @@ impl SiteSnapshot {
     pub fn counts<'a>(services: impl IntoIterator<Item = &'a ServiceView>) -> Vec<(Condition, usize)> {
         let mut counts: Vec<(Condition, usize)> = Condition::all().map(|condition| (condition, 0)).collect();
         for service in services {
-            if let Some((_, count)) = counts.iter_mut().find(|(condition, _)| *condition == service.condition) {
+            if let Some((_, count)) = counts
+                .iter_mut()
+                .find(|(condition, _)| *condition == service.condition)
+            {
                 *count += 1;
             }
         }
@@ -90,7 +93,9 @@ impl ServiceView {
         let last = heard.max(self.last_heartbeat).max(self.since);
         let dead = matches!(
             self.condition,
-            Condition::Silent | Condition::Unknown | Condition::Unit(State::Stopped | State::Finished | State::Failed)
+            Condition::Silent
+                | Condition::Unknown
+                | Condition::Unit(State::Stopped | State::Finished | State::Failed)
         );
         !self.declared && dead && last.is_none_or(|last| is_older(last, now, FORGOTTEN_AFTER))
     }
@@ -110,7 +115,10 @@ pub enum Condition {
 impl Condition {
     /// Returns all conditions, the states first.
     pub fn all() -> impl Iterator<Item = Self> {
-        State::ALL.into_iter().map(Self::Unit).chain([Self::Silent, Self::Unknown])
+        State::ALL
+            .into_iter()
+            .map(Self::Unit)
+            .chain([Self::Silent, Self::Unknown])
     }
 
     /// Returns the word.
@@ -127,7 +135,11 @@ impl Condition {
         matches!(
             self,
             Self::Unit(
-                State::Running | State::Activating | State::Restarting | State::Reloading | State::Deactivating
+                State::Running
+                    | State::Activating
+                    | State::Restarting
+                    | State::Reloading
+                    | State::Deactivating
             )
         )
     }

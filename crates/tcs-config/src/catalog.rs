@@ -36,7 +36,9 @@ pub enum ManifestError {
         source: serde_json::Error,
     },
     /// The manifest is of a binary that speaks another contract.
-    #[error("the manifest `{manifest}` is of contract version {found}, and this program speaks {CONTRACT_VERSION}")]
+    #[error(
+        "the manifest `{manifest}` is of contract version {found}, and this program speaks {CONTRACT_VERSION}"
+    )]
     Contract {
         /// The file.
         manifest: String,
@@ -65,7 +67,10 @@ impl TypeCatalog {
     /// Reads the service path below `root` (`/` for this host) and the folders of `service_path`, colons between
     /// them. Nothing is executed (design decision 20).
     pub fn installed(root: &Path, service_path: Option<&str>) -> Self {
-        let extra = service_path.unwrap_or_default().split(':').filter(|folder| !folder.is_empty());
+        let extra = service_path
+            .unwrap_or_default()
+            .split(':')
+            .filter(|folder| !folder.is_empty());
         let directories: Vec<PathBuf> = SERVICE_PATH.into_iter().chain(extra).map(PathBuf::from).collect();
         let mut types = BTreeMap::new();
         for directory in &directories {
@@ -79,8 +84,14 @@ impl TypeCatalog {
     /// Returns a catalog of one type, for a service that reads its own configuration.
     pub fn of(binary: PathBuf, manifest: Manifest) -> Self {
         let service_type = manifest.service_type.clone();
-        let installed = InstalledType { binary, manifest: Ok(manifest) };
-        Self { types: BTreeMap::from([(service_type, installed)]), directories: Vec::new() }
+        let installed = InstalledType {
+            binary,
+            manifest: Ok(manifest),
+        };
+        Self {
+            types: BTreeMap::from([(service_type, installed)]),
+            directories: Vec::new(),
+        }
     }
 
     /// Returns an installed type.
@@ -102,10 +113,17 @@ impl TypeCatalog {
 /// Finds the binaries of one folder; a folder that is not there has none.
 fn read_directory(root: &Path, directory: &Path) -> Vec<(ServiceType, InstalledType)> {
     let on_disk = below(root, directory);
-    let Ok(entries) = fs::read_dir(&on_disk) else { return Vec::new() };
-    let mut names: Vec<_> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let Ok(entries) = fs::read_dir(&on_disk) else {
+        return Vec::new();
+    };
+    let mut names: Vec<_> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
     names.sort();
-    names.iter().filter_map(|name| read_type(root, &directory.join(name), name)).collect()
+    names
+        .iter()
+        .filter_map(|name| read_type(root, &directory.join(name), name))
+        .collect()
 }
 
 fn read_type(root: &Path, binary: &Path, name: &str) -> Option<(ServiceType, InstalledType)> {
@@ -119,7 +137,13 @@ fn read_type(root: &Path, binary: &Path, name: &str) -> Option<(ServiceType, Ins
         Ok(manifest) => manifest.service_type.clone(),
         Err(_) => ServiceType::from_binary_name(name).ok()?,
     };
-    Some((service_type, InstalledType { binary: binary.to_owned(), manifest }))
+    Some((
+        service_type,
+        InstalledType {
+            binary: binary.to_owned(),
+            manifest,
+        },
+    ))
 }
 
 fn read_manifest(root: &Path, binary: &Path) -> Result<Manifest, ManifestError> {
@@ -127,12 +151,17 @@ fn read_manifest(root: &Path, binary: &Path) -> Result<Manifest, ManifestError> 
     let manifest = path.display().to_string();
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ManifestError::Missing { manifest }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(ManifestError::Missing { manifest });
+        }
         Err(source) => return Err(ManifestError::Read { manifest, source }),
     };
     match serde_json::from_str::<Manifest>(&text) {
         Ok(known) if known.contract == CONTRACT_VERSION => Ok(known),
-        Ok(other) => Err(ManifestError::Contract { manifest, found: other.contract }),
+        Ok(other) => Err(ManifestError::Contract {
+            manifest,
+            found: other.contract,
+        }),
         Err(source) => Err(ManifestError::Format { manifest, source }),
     }
 }

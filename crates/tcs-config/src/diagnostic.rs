@@ -42,7 +42,10 @@ impl Diagnostic {
     }
 
     pub(crate) fn warning(span: &Span, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(span, message) }
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(span, message)
+        }
     }
 
     /// Makes an error that concerns a whole file or none.
@@ -108,22 +111,29 @@ impl Diagnostic {
         let title = level.primary_title(&self.message);
         let mut group = match &self.span {
             None => Group::with_title(title),
-            Some(span) => self.snippets(span).into_iter().fold(Group::with_title(title), Group::element),
+            Some(span) => self
+                .snippets(span)
+                .into_iter()
+                .fold(Group::with_title(title), Group::element),
         };
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help));
         }
-        let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
+        let renderer = if styled {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
         renderer.decor_style(DecorStyle::Ascii).render(&[group])
     }
 
     /// Cuts out the lines to show: one snippet per file, the file with the primary place first.
-    fn snippets<'a>(
-        &'a self,
-        span: &'a Span,
-    ) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
-        let marks = std::iter::once((AnnotationKind::Primary, span, self.label.as_str()))
-            .chain(self.also.iter().map(|(span, label)| (AnnotationKind::Context, span, label.as_str())));
+    fn snippets<'a>(&'a self, span: &'a Span) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
+        let marks = std::iter::once((AnnotationKind::Primary, span, self.label.as_str())).chain(
+            self.also
+                .iter()
+                .map(|(span, label)| (AnnotationKind::Context, span, label.as_str())),
+        );
         let mut files: Vec<(&std::path::Path, Snippet<'a, annotate_snippets::Annotation<'a>>)> = Vec::new();
         for (kind, span, label) in marks {
             let mark = kind.span(span.marked());
@@ -132,7 +142,9 @@ impl Diagnostic {
             let index = files.iter().position(|(known, _)| *known == path);
             let snippet = match index {
                 Some(index) => files.remove(index).1,
-                None => Snippet::source(&span.source.text).path(path.to_string_lossy()).fold(true),
+                None => Snippet::source(&span.source.text)
+                    .path(path.to_string_lossy())
+                    .fold(true),
             };
             files.insert(index.unwrap_or(files.len()), (path, snippet.annotation(mark)));
         }
@@ -164,8 +176,10 @@ impl Diagnostics {
 
     /// Splits into errors and warnings.
     pub(crate) fn split(self) -> (Self, Vec<Diagnostic>) {
-        let (errors, warnings): (Vec<_>, Vec<_>) =
-            self.0.into_iter().partition(|each| each.severity == Severity::Error);
+        let (errors, warnings): (Vec<_>, Vec<_>) = self
+            .0
+            .into_iter()
+            .partition(|each| each.severity == Severity::Error);
         (Self(errors), warnings)
     }
 
@@ -186,13 +200,23 @@ impl Diagnostics {
 
     /// Returns all reports as text, with terminal colours when `styled`.
     pub fn render(&self, styled: bool) -> String {
-        self.0.iter().map(|each| each.render(styled)).collect::<Vec<_>>().join("\n\n")
+        self.0
+            .iter()
+            .map(|each| each.render(styled))
+            .collect::<Vec<_>>()
+            .join("\n\n")
     }
 }
 
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Self {
         Self(vec![diagnostic])
+    }
+}
+
+impl FromIterator<Diagnostic> for Diagnostics {
+    fn from_iter<I: IntoIterator<Item = Diagnostic>>(diagnostics: I) -> Self {
+        Self(diagnostics.into_iter().collect())
     }
 }
 

@@ -28,11 +28,17 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
     let mut total = 0_f64;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let (number, tail) = rest.split_at(digits);
-        let number: f64 = number.parse().map_err(|_| format!("`{rest}` does not begin with a number"))?;
+        let number: f64 = number
+            .parse()
+            .map_err(|_| format!("`{rest}` does not begin with a number"))?;
         let tail = tail.trim_start();
-        let letters = tail.find(|c: char| c.is_ascii_digit() || c.is_whitespace()).unwrap_or(tail.len());
+        let letters = tail
+            .find(|c: char| c.is_ascii_digit() || c.is_whitespace())
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
         total += number * microseconds(unit, text)?;
         rest = tail.trim_start();
@@ -66,7 +72,11 @@ fn from_microseconds(total: f64) -> Result<Duration, String> {
     if total > CENTURY {
         return Err("that is longer than a century".to_owned());
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be within 0 and a century")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be within 0 and a century"
+    )]
     Ok(Duration::from_micros(total.round() as u64))
 }
 
@@ -95,17 +105,34 @@ mod tests {
 
     #[test]
     fn spans_read_as_systemd_reads_them() {
-        for (text, seconds) in
-            [("5s", 5.0), ("1min 30s", 90.0), ("1min30s", 90.0), ("2h", 7200.0), ("10", 10.0), ("2.5min", 150.0), ("1 h", 3600.0), ("250ms", 0.25)]
-        {
-            assert_eq!(parse_duration(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
+        for (text, seconds) in [
+            ("5s", 5.0),
+            ("1min 30s", 90.0),
+            ("1min30s", 90.0),
+            ("2h", 7200.0),
+            ("10", 10.0),
+            ("2.5min", 150.0),
+            ("1 h", 3600.0),
+            ("250ms", 0.25),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_secs_f64(seconds)),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn what_is_no_span_says_why() {
-        assert_eq!(parse_duration("5 parsecs").unwrap_err(), "`parsecs` in `5 parsecs` is not a unit of time");
-        assert_eq!(parse_duration("soon").unwrap_err(), "`soon` does not begin with a number");
+        assert_eq!(
+            parse_duration("5 parsecs").unwrap_err(),
+            "`parsecs` in `5 parsecs` is not a unit of time"
+        );
+        assert_eq!(
+            parse_duration("soon").unwrap_err(),
+            "`soon` does not begin with a number"
+        );
         assert!(parse_duration("").is_err());
         assert!(parse_duration("-5s").is_err());
         assert!(parse_duration("99999w").is_err());

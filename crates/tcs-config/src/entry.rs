@@ -45,19 +45,30 @@ pub(crate) struct Setting<'a> {
 }
 
 /// Reads an entry; problems are added, and nothing is returned when it cannot be used.
-pub(crate) fn read_entry(declared: Declared, setting: &Setting<'_>, problems: &mut Diagnostics) -> Option<ServiceEntry> {
+pub(crate) fn read_entry(
+    declared: Declared,
+    setting: &Setting<'_>,
+    problems: &mut Diagnostics,
+) -> Option<ServiceEntry> {
     let mut found = Diagnostics::default();
     let entry = read(declared, setting, &mut found);
     let (errors, warnings) = found.split();
     let sound = errors.is_empty();
-    errors.into_iter().chain(warnings).for_each(|problem| problems.push(problem));
+    errors
+        .into_iter()
+        .chain(warnings)
+        .for_each(|problem| problems.push(problem));
     entry.filter(|_| sound)
 }
 
 fn read(declared: Declared, setting: &Setting<'_>, problems: &mut Diagnostics) -> Option<ServiceEntry> {
     let Declared { id, map, span } = declared;
-    let mut reader =
-        Reader { map: &map, defaults: Some(setting.defaults), lookup: setting.lookup, problems };
+    let mut reader = Reader {
+        map: &map,
+        defaults: Some(setting.defaults),
+        lookup: setting.lookup,
+        problems,
+    };
     let foreign = reader.own("exec").is_some();
     let installed = setting.types.get(&id.service_type());
     let manifest = installed.and_then(|installed| installed.manifest.as_ref().ok());
@@ -72,7 +83,11 @@ fn read(declared: Declared, setting: &Setting<'_>, problems: &mut Diagnostics) -
     let restart = read_restart(&mut reader, kind);
     let enabled = reader.choice(
         "enabled",
-        &[("true", Enabled::True), ("false", Enabled::False), ("manual", Enabled::Manual)],
+        &[
+            ("true", Enabled::True),
+            ("false", Enabled::False),
+            ("manual", Enabled::Manual),
+        ],
     );
     let entry = ServiceEntry {
         kind,
@@ -96,7 +111,10 @@ fn read(declared: Declared, setting: &Setting<'_>, problems: &mut Diagnostics) -
     let schema = manifest.filter(|_| !foreign).map(|manifest| &manifest.config);
     let fields = own_fields(&map, schema, setting);
     check_fields(&entry, &fields, &map, schema, problems);
-    let fields = fields.iter().map(|(key, node)| (key.name.clone(), node.to_json())).collect();
+    let fields = fields
+        .iter()
+        .map(|(key, node)| (key.name.clone(), node.to_json()))
+        .collect();
     Some(ServiceEntry { fields, ..entry })
 }
 
@@ -109,13 +127,20 @@ fn read_kind(reader: &mut Reader<'_>, foreign: bool, manifest: Option<Kind>) -> 
     for name in ["kind", "notify"] {
         if let Some(node) = reader.own(name) {
             let problem = Diagnostic::error(&node.span, format!("`{name}` goes with `exec` only"));
-            reader.problems.push(problem.help("remove it: the manifest beside the binary says it"));
+            reader
+                .problems
+                .push(problem.help("remove it: the manifest beside the binary says it"));
         }
     }
     manifest
 }
 
-fn read_program(reader: &mut Reader<'_>, id: &ServiceId, span: &Span, setting: &Setting<'_>) -> Option<Program> {
+fn read_program(
+    reader: &mut Reader<'_>,
+    id: &ServiceId,
+    span: &Span,
+    setting: &Setting<'_>,
+) -> Option<Program> {
     if reader.own("exec").is_some() {
         return read_exec(reader, setting);
     }
@@ -126,8 +151,12 @@ fn read_program(reader: &mut Reader<'_>, id: &ServiceId, span: &Span, setting: &
         }
         let known = setting.types.iter().map(|(known, _)| known.as_str());
         let guess = nearest(service_type.as_str(), known);
-        let folders: Vec<_> =
-            setting.types.directories().iter().map(|folder| below(setting.root, folder).display().to_string()).collect();
+        let folders: Vec<_> = setting
+            .types
+            .directories()
+            .iter()
+            .map(|folder| below(setting.root, folder).display().to_string())
+            .collect();
         let help = guess.map_or_else(
             || {
                 format!(
@@ -138,9 +167,9 @@ fn read_program(reader: &mut Reader<'_>, id: &ServiceId, span: &Span, setting: &
             },
             |guess| format!("did you mean `{guess}`?"),
         );
-        reader
-            .problems
-            .push(Diagnostic::error(span, format!("no service type `{service_type}` is installed")).help(help));
+        reader.problems.push(
+            Diagnostic::error(span, format!("no service type `{service_type}` is installed")).help(help),
+        );
         return None;
     };
     if let Err(error) = &installed.manifest {
@@ -176,7 +205,11 @@ fn read_exec(reader: &mut Reader<'_>, setting: &Setting<'_>) -> Option<Program> 
         _ => None,
     };
     let Some(command) = command.filter(|command| !command.is_empty()) else {
-        reader.wrong(node, "exec", "a command line, or a list of a program and its arguments,");
+        reader.wrong(
+            node,
+            "exec",
+            "a command line, or a list of a program and its arguments,",
+        );
         return None;
     };
     let program = Path::new(&command[0]);
@@ -195,9 +228,23 @@ fn read_exec(reader: &mut Reader<'_>, setting: &Setting<'_>) -> Option<Program> 
     } else {
         None
     };
+    if let Some(default) = command[1..]
+        .iter()
+        .find(|word| word.contains("${") && word.contains(":-"))
+    {
+        let problem = Diagnostic::error(
+            &node.span,
+            format!("`{default}` has a default, which systemd does not read here"),
+        );
+        reader
+            .problems
+            .push(problem.help("write `${NAME}`, and set NAME in /etc/tcs/env"));
+    }
     if let Some(problem) = problem {
         let help = "write the path from `/` on of a program that is there";
-        reader.problems.push(Diagnostic::error(&node.span, problem).help(help));
+        reader
+            .problems
+            .push(Diagnostic::error(&node.span, problem).help(help));
         return None;
     }
     Some(Program::Exec { command, notify })
@@ -210,7 +257,7 @@ fn refuse_foreign_keys(reader: &mut Reader<'_>, kind: Kind) {
             &["schedule", "every", "persistent", "jitter", "max_runtime"],
             "it runs until it is stopped; for a program of your own (`exec:`) write `kind: job`",
         ),
-        Kind::Job => (&["start_timeout", "watchdog"], "its time is limited by `max_runtime`"),
+        Kind::Job => (&["start_timeout"], "its time is limited by `max_runtime`"),
     };
     for name in names {
         if let Some(node) = reader.own(name) {
@@ -233,7 +280,9 @@ fn read_restart(reader: &mut Reader<'_>, kind: Kind) -> Restart {
         // systemd does not load a oneshot with Restart=always (design decision 14).
         if let Some(node) = reader.own("restart") {
             let problem = Diagnostic::error(&node.span, "a job cannot be restarted always");
-            reader.problems.push(problem.help("use `every:`, or write `restart: on-failure`"));
+            reader
+                .problems
+                .push(problem.help("use `every:`, or write `restart: on-failure`"));
         }
     }
     let restart = Restart {
@@ -250,10 +299,15 @@ fn read_restart(reader: &mut Reader<'_>, kind: Kind) -> Restart {
         && let Some(node) = names.iter().find_map(|name| reader.node(name))
     {
         let window = crate::format_duration(restart.window);
-        let message = format!("the limit of {} restarts in {window} is never reached", restart.max);
+        let message = format!(
+            "the limit of {} restarts in {window} is never reached",
+            restart.max
+        );
         let least = crate::format_duration(spread + restart.delay.max(std::time::Duration::from_secs(1)));
         let help = format!("with these pauses `restart_window` must be longer: `{least}` at least");
-        reader.problems.push(Diagnostic::warning(&node.span, message).help(help));
+        reader
+            .problems
+            .push(Diagnostic::warning(&node.span, message).help(help));
     }
     restart
 }
@@ -268,7 +322,9 @@ const RESTART_NAMES: [(&str, RestartPolicy); 4] = [
 fn read_environment(reader: &mut Reader<'_>, defaults: &Map) -> BTreeMap<String, String> {
     let mut merged = Map::new();
     for map in [defaults, reader.map] {
-        let Some((_, node)) = yaml::get(map, "environment") else { continue };
+        let Some((_, node)) = yaml::get(map, "environment") else {
+            continue;
+        };
         match &node.value {
             Value::Map(inner) => overlay(&mut merged, inner),
             Value::Null => {}
@@ -311,11 +367,24 @@ fn read_environment(reader: &mut Reader<'_>, defaults: &Map) -> BTreeMap<String,
 fn own_fields(map: &Map, schema: Option<&serde_json::Value>, setting: &Setting<'_>) -> Map {
     let fits = |name: &str| schema.is_none_or(|schema| has_field(schema, name));
     let is_common = |name: &str| keys::entry_names().any(|known| known == name);
-    let mut fields: Map =
-        setting.top.iter().filter(|(key, _)| !is_top_key(&key.name) && fits(&key.name)).cloned().collect();
-    let defaults = setting.defaults.iter().filter(|(key, _)| !is_common(&key.name) && fits(&key.name));
+    let mut fields: Map = setting
+        .top
+        .iter()
+        .filter(|(key, _)| !is_top_key(&key.name) && fits(&key.name))
+        .cloned()
+        .collect();
+    let defaults = setting
+        .defaults
+        .iter()
+        .filter(|(key, _)| !is_common(&key.name) && fits(&key.name));
     overlay(&mut fields, &defaults.cloned().collect());
-    overlay(&mut fields, &map.iter().filter(|(key, _)| !is_common(&key.name)).cloned().collect());
+    overlay(
+        &mut fields,
+        &map.iter()
+            .filter(|(key, _)| !is_common(&key.name))
+            .cloned()
+            .collect(),
+    );
     fields
 }
 
@@ -331,7 +400,10 @@ fn check_fields(
         found.into_iter().for_each(|problem| problems.push(problem));
         return;
     }
-    for (key, _) in map.iter().filter(|(key, _)| keys::entry_names().all(|known| known != key.name)) {
+    for (key, _) in map
+        .iter()
+        .filter(|(key, _)| keys::entry_names().all(|known| known != key.name))
+    {
         if let Some(near) = nearest(&key.name, keys::entry_names()) {
             let message = format!("`{}` is taken as a field of the service's own", key.name);
             problems.push(Diagnostic::warning(&key.span, message).help(format!("did you mean `{near}`?")));

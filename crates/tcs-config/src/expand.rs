@@ -7,7 +7,9 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ExpandError {
     /// The variable has no value and the reference no default.
-    #[error("`{key}` refers to ${{{variable}}}, which is not set: set it in /etc/tcs/env, or write ${{{variable}:-default}}")]
+    #[error(
+        "`{key}` refers to ${{{variable}}}, which is not set: set it in /etc/tcs/env, or write ${{{variable}:-default}}"
+    )]
     Unset {
         /// The key, dots between the levels.
         key: String,
@@ -15,7 +17,9 @@ pub enum ExpandError {
         variable: String,
     },
     /// A reference without its closing brace, or without a name.
-    #[error("`{key}` has a `${{` that is not a reference: write ${{NAME}} or ${{NAME:-default}}, or $${{ for the signs themselves")]
+    #[error(
+        "`{key}` has a `${{` that is not a reference: write ${{NAME}} or ${{NAME:-default}}, or $${{ for the signs themselves"
+    )]
     Malformed {
         /// The key, dots between the levels.
         key: String,
@@ -35,7 +39,10 @@ pub fn expand(
 ) -> Result<Map<String, Value>, ExpandError> {
     let mut expanded = Map::new();
     for (key, value) in fields {
-        let wanted = schema.pointer(&format!("/properties/{}", key.replace('~', "~0").replace('/', "~1")));
+        let wanted = schema.pointer(&format!(
+            "/properties/{}",
+            key.replace('~', "~0").replace('/', "~1")
+        ));
         let wanted = crate::schema::resolve(schema, wanted.unwrap_or(&Value::Null));
         expanded.insert(key.clone(), expand_value(value, schema, wanted, key, lookup)?);
     }
@@ -52,7 +59,11 @@ fn expand_value(
     match value {
         Value::String(text) if has_reference(text) => {
             let expanded = expand_text(text, lookup).map_err(|error| error.at(key))?;
-            Ok(if is_one_reference(text) { as_wanted(expanded, root, schema) } else { expanded.into() })
+            Ok(if is_one_reference(text) {
+                as_wanted(expanded, root, schema)
+            } else {
+                expanded.into()
+            })
         }
         Value::Array(items) => {
             let inner = crate::schema::resolve(root, schema.get("items").unwrap_or(&Value::Null));
@@ -62,9 +73,15 @@ fn expand_value(
         Value::Object(map) => {
             let mut expanded = Map::new();
             for (name, value) in map {
-                let inner = schema.get("properties").and_then(|all| all.get(name)).unwrap_or(&Value::Null);
+                let inner = schema
+                    .get("properties")
+                    .and_then(|all| all.get(name))
+                    .unwrap_or(&Value::Null);
                 let inner = crate::schema::resolve(root, inner);
-                expanded.insert(name.clone(), expand_value(value, root, inner, &format!("{key}.{name}"), lookup)?);
+                expanded.insert(
+                    name.clone(),
+                    expand_value(value, root, inner, &format!("{key}.{name}"), lookup)?,
+                );
             }
             Ok(expanded.into())
         }
@@ -142,7 +159,9 @@ pub(crate) fn expand_text(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -
             return Err(TextError::Malformed);
         }
         let value = lookup(name).filter(|value| default.is_none() || !value.is_empty());
-        let value = value.or_else(|| default.map(str::to_owned)).ok_or_else(|| TextError::Unset(name.to_owned()))?;
+        let value = value
+            .or_else(|| default.map(str::to_owned))
+            .ok_or_else(|| TextError::Unset(name.to_owned()))?;
         expanded.push_str(&value);
         rest = tail;
     }
@@ -183,8 +202,11 @@ mod tests {
         let schema = json!({"properties": {"port": {"type": "integer"}, "name": {"type": "string"},
             "peer": {"anyOf": [{"$ref": "#/$defs/Peer"}, {"type": "null"}]}},
             "$defs": {"Peer": {"properties": {"port": {"type": ["integer", "null"]}}}}});
-        let fields = json!({"port": "${PORT}", "name": "${PORT}", "peer": {"port": "${PORT}"}, "free": ["${PORT}"]});
-        let Value::Object(fields) = fields else { unreachable!() };
+        let fields =
+            json!({"port": "${PORT}", "name": "${PORT}", "peer": {"port": "${PORT}"}, "free": ["${PORT}"]});
+        let Value::Object(fields) = fields else {
+            unreachable!()
+        };
         let expanded = expand(&fields, &schema, &lookup).unwrap();
         assert_eq!(
             Value::Object(expanded),
@@ -194,9 +216,17 @@ mod tests {
 
     #[test]
     fn an_unset_variable_is_named_with_its_key() {
-        let Value::Object(fields) = json!({"a": {"b": ["${MISSING}"]}}) else { unreachable!() };
+        let Value::Object(fields) = json!({"a": {"b": ["${MISSING}"]}}) else {
+            unreachable!()
+        };
         let error = expand(&fields, &Value::Null, &lookup).unwrap_err();
-        assert_eq!(error, ExpandError::Unset { key: "a.b.0".to_owned(), variable: "MISSING".to_owned() });
+        assert_eq!(
+            error,
+            ExpandError::Unset {
+                key: "a.b.0".to_owned(),
+                variable: "MISSING".to_owned()
+            }
+        );
     }
 
     proptest! {

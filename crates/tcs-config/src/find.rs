@@ -73,7 +73,10 @@ pub struct Variables {
 impl Variables {
     /// Returns a variable of the process, else of the host.
     pub fn at_run_time(&self, name: &str) -> Option<&str> {
-        self.process.get(name).or_else(|| self.host.get(name)).map(String::as_str)
+        self.process
+            .get(name)
+            .or_else(|| self.host.get(name))
+            .map(String::as_str)
     }
 
     /// Returns a variable that may go into a unit.
@@ -96,15 +99,28 @@ pub fn find(explicit: Option<&Path>, by_hand: bool) -> Result<Found, ConfigError
 /// # Errors
 /// As [`find`].
 pub fn find_below(root: &Path, explicit: Option<&Path>, by_hand: bool) -> Result<Found, ConfigError> {
-    let process: BTreeMap<String, String> =
-        env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+    let process: BTreeMap<String, String> = env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
     let host = read_environment(&below(root, Path::new(ENVIRONMENT_FILE)))?;
-    let from_variable = process.get(CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let mut found = Found { root: root.to_owned(), variables: Variables { host, process }, ..Found::files([]) };
-    let asked = explicit.map(|path| (path.to_owned(), "--config")).or(from_variable.map(|path| (path, CONFIG_VARIABLE)));
+    let from_variable = process
+        .get(CONFIG_VARIABLE)
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from);
+    let mut found = Found {
+        root: root.to_owned(),
+        variables: Variables { host, process },
+        ..Found::files([])
+    };
+    let asked = explicit
+        .map(|path| (path.to_owned(), "--config"))
+        .or(from_variable.map(|path| (path, CONFIG_VARIABLE)));
     if let Some((path, asked_by)) = asked {
         if !path.is_file() {
-            return Err(ConfigError::Missing { path: path.display().to_string(), asked_by });
+            return Err(ConfigError::Missing {
+                path: path.display().to_string(),
+                asked_by,
+            });
         }
         found.add(path)?;
         return Ok(found);
@@ -137,7 +153,10 @@ impl Found {
             self.files.push(path.clone());
         }
         self.looked_at.push(path);
-        let read = |source| ConfigError::Read { path: folder.display().to_string(), source };
+        let read = |source| ConfigError::Read {
+            path: folder.display().to_string(),
+            source,
+        };
         let mut parts = Vec::new();
         match fs::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -145,7 +164,9 @@ impl Found {
             Ok(entries) => {
                 for entry in entries {
                     let part = entry.map_err(read)?.path();
-                    let hidden = part.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+                    let hidden = part
+                        .file_name()
+                        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
                     if !hidden && part.extension().is_some_and(|extension| extension == "yaml") {
                         parts.push(part);
                     }
@@ -165,7 +186,12 @@ fn read_environment(path: &Path) -> Result<BTreeMap<String, String>, ConfigError
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         // It may hold secrets that only systemd may read; then nothing here can refer to them.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+            ) =>
+        {
             return Ok(BTreeMap::new());
         }
         Err(source) => return Err(ConfigError::Read { path: name(), source }),
@@ -177,10 +203,15 @@ fn read_environment(path: &Path) -> Result<BTreeMap<String, String>, ConfigError
             continue;
         }
         let Some((key, value)) = line.split_once('=') else {
-            return Err(ConfigError::Environment { path: name(), line: index + 1 });
+            return Err(ConfigError::Environment {
+                path: name(),
+                line: index + 1,
+            });
         };
         let value = value.trim();
-        let unquoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+        let unquoted = ['"', '\'']
+            .iter()
+            .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
         variables.insert(key.trim().to_owned(), unquoted.unwrap_or(value).to_owned());
     }
     Ok(variables)
@@ -209,12 +240,24 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let etc = root.path().join("etc/tcs");
         fs::create_dir_all(etc.join("services.d")).unwrap();
-        for name in ["services.yaml", "services.d/20-b.yaml", "services.d/10-a.yaml", "services.d/notes.txt"] {
+        for name in [
+            "services.yaml",
+            "services.d/20-b.yaml",
+            "services.d/10-a.yaml",
+            "services.d/notes.txt",
+        ] {
             fs::write(etc.join(name), "").unwrap();
         }
         let found = find_below(root.path(), None, false).unwrap();
-        let names: Vec<_> = found.files.iter().map(|path| path.strip_prefix(&etc).unwrap()).collect();
-        assert_eq!(names, ["services.yaml", "services.d/10-a.yaml", "services.d/20-b.yaml"].map(Path::new));
+        let names: Vec<_> = found
+            .files
+            .iter()
+            .map(|path| path.strip_prefix(&etc).unwrap())
+            .collect();
+        assert_eq!(
+            names,
+            ["services.yaml", "services.d/10-a.yaml", "services.d/20-b.yaml"].map(Path::new)
+        );
     }
 
     #[test]
@@ -225,6 +268,12 @@ mod tests {
         assert_eq!(found.looked_at.len(), 2);
         let missing = root.path().join("other.yaml");
         let error = find_below(root.path(), Some(&missing), false).unwrap_err();
-        assert!(matches!(error, ConfigError::Missing { asked_by: "--config", .. }));
+        assert!(matches!(
+            error,
+            ConfigError::Missing {
+                asked_by: "--config",
+                ..
+            }
+        ));
     }
 }

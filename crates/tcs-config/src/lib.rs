@@ -28,12 +28,13 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use duration::{format_duration, parse_duration};
 pub use expand::{ExpandError, expand};
 pub use find::{
-    CONFIG_VARIABLE, ConfigError, ENVIRONMENT_FILE, Found, LOCAL_FILE, SERVICE_PATH_VARIABLE, SYSTEM_FILE, Variables,
-    find, find_below,
+    CONFIG_VARIABLE, ConfigError, ENVIRONMENT_FILE, Found, LOCAL_FILE, SERVICE_PATH_VARIABLE, SYSTEM_FILE,
+    Variables, find, find_below,
 };
 pub use keys::{ENTRY_KEYS, Key, NATS_KEYS, TOP_KEYS, entry_names, reference};
 pub use load::{Loaded, load, load_service, load_settings, load_sound};
 pub use model::{
-    CalendarEvent, DEFAULT_NATS_URL, Enabled, LogLevel, NatsSettings, Program, Restart, ServiceEntry, Site, Timer, When,
+    CalendarEvent, DEFAULT_NATS_URL, Enabled, LogLevel, NatsSettings, Program, Restart, ServiceEntry, Site,
+    Timer, When,
 };
 pub use source::Place;

@@ -59,7 +59,9 @@ pub fn load_sound(found: &Found, types: &TypeCatalog) -> Result<Loaded, Diagnost
 /// # Errors
 /// What is wrong with these.
 pub fn load_settings(found: &Found) -> Result<Loaded, Diagnostics> {
-    Files::read(found).finish(found, &TypeCatalog::default(), Aim::Settings).into_result()
+    Files::read(found)
+        .finish(found, &TypeCatalog::default(), Aim::Settings)
+        .into_result()
 }
 
 /// Reads the configuration of one service, which `site.services` then holds alone: its entry, or what the defaults
@@ -69,7 +71,9 @@ pub fn load_settings(found: &Found) -> Result<Loaded, Diagnostics> {
 /// What is wrong with it, or with the keys that hold for all services.
 pub fn load_service(found: &Found, id: &ServiceId, manifest: &Manifest) -> Result<Loaded, Diagnostics> {
     let types = TypeCatalog::of(id.service_type().as_str().into(), manifest.clone());
-    Files::read(found).finish(found, &types, Aim::Service(id)).into_result()
+    Files::read(found)
+        .finish(found, &types, Aim::Service(id))
+        .into_result()
 }
 
 /// What is read, for whom.
@@ -90,7 +94,10 @@ struct Outcome {
 impl Outcome {
     fn into_result(self) -> Result<Loaded, Diagnostics> {
         if self.errors.is_empty() {
-            Ok(Loaded { site: self.site, warnings: self.warnings })
+            Ok(Loaded {
+                site: self.site,
+                warnings: self.warnings,
+            })
         } else {
             Err(self.errors)
         }
@@ -134,7 +141,10 @@ impl Files {
             Value::Map(map) => map,
             Value::Null => return,
             _ => {
-                let problem = Diagnostic::error(&node.span, format!("this file is {}, a map of keys is expected", node.describe()));
+                let problem = Diagnostic::error(
+                    &node.span,
+                    format!("this file is {}, a map of keys is expected", node.describe()),
+                );
                 return self.give_up(problem.help("begin with `services:` and a list of entries below it"));
             }
         };
@@ -145,9 +155,12 @@ impl Files {
                 Value::List(items) => self.lists.push(items),
                 Value::Null => {}
                 _ => {
-                    let problem =
-                        Diagnostic::error(&node.span, format!("`services` is {}, a list is expected", node.describe()));
-                    self.problems.push(problem.help("write each entry as `- type: TYPE`, its keys indented below"));
+                    let problem = Diagnostic::error(
+                        &node.span,
+                        format!("`services` is {}, a list is expected", node.describe()),
+                    );
+                    self.problems
+                        .push(problem.help("write each entry as `- type: TYPE`, its keys indented below"));
                 }
             }
         }
@@ -159,8 +172,11 @@ impl Files {
         let variables = &found.variables;
         let at_run_time = |name: &str| variables.at_run_time(name).map(str::to_owned);
         let of_host = |name: &str| variables.of_host(name).map(str::to_owned);
-        let lookup: crate::reader::Lookup<'_> =
-            if matches!(aim, Aim::Units) { &of_host } else { &at_run_time };
+        let lookup: crate::reader::Lookup<'_> = if matches!(aim, Aim::Units) {
+            &of_host
+        } else {
+            &at_run_time
+        };
         let mut site = read_settings(&self.top, variables, lookup, problems);
         site.sources.clone_from(&found.files);
         if !matches!(aim, Aim::Settings) && !self.broken {
@@ -188,9 +204,15 @@ impl Files {
             let undeclared = declared.is_empty();
             if let (Aim::Service(id), true) = (aim, undeclared) {
                 let nowhere = Source::new(Path::new("(no configuration)"), String::new());
-                declared.push(Declared { id: id.clone(), map: Map::new(), span: Span::new(&nowhere, 0..0) });
+                declared.push(Declared {
+                    id: id.clone(),
+                    map: Map::new(),
+                    span: Span::new(&nowhere, 0..0),
+                });
             }
-            entry_problems.into_iter().for_each(|problem| problems.push(problem));
+            entry_problems
+                .into_iter()
+                .for_each(|problem| problems.push(problem));
             for entry in declared {
                 site.services.extend(read_entry(entry, &setting, problems));
             }
@@ -200,7 +222,11 @@ impl Files {
         }
         self.problems.sort();
         let (errors, warnings) = self.problems.split();
-        Outcome { site, errors, warnings }
+        Outcome {
+            site,
+            errors,
+            warnings,
+        }
     }
 }
 
@@ -213,16 +239,28 @@ fn read_text(path: &Path) -> Result<Arc<Source>, Diagnostic> {
             return refuse("is larger than 8 MiB".to_owned(), "split it into services.d/");
         }
         Ok(_) => {}
-        Err(error) => return refuse(format!("cannot be read: {error}"), "make it readable for everybody (mode 0644)"),
+        Err(error) => {
+            return refuse(
+                format!("cannot be read: {error}"),
+                "make it readable for everybody (mode 0644)",
+            );
+        }
     }
     match fs::read(path).map(String::from_utf8) {
         Ok(Ok(text)) => Ok(Source::new(path, text)),
         Ok(Err(error)) => {
             let at = error.utf8_error().valid_up_to();
-            let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let line = error.as_bytes()[..at]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count()
+                + 1;
             refuse(format!("is not UTF-8 at line {line}"), "save it as UTF-8")
         }
-        Err(error) => refuse(format!("cannot be read: {error}"), "make it readable for everybody (mode 0644)"),
+        Err(error) => refuse(
+            format!("cannot be read: {error}"),
+            "make it readable for everybody (mode 0644)",
+        ),
     }
 }
 
@@ -243,7 +281,12 @@ fn read_defaults<'a>(top: &'a Map, problems: &mut Diagnostics) -> Option<&'a Map
 }
 
 /// Checks the keys that are there for services, at the top and below `defaults`, against what the types have.
-fn check_top(setting: &Setting<'_>, types: &[ServiceType], declared: &[Declared], problems: &mut Diagnostics) {
+fn check_top(
+    setting: &Setting<'_>,
+    types: &[ServiceType],
+    declared: &[Declared],
+    problems: &mut Diagnostics,
+) {
     let schemas: Vec<&serde_json::Value> = types
         .iter()
         .filter_map(|service_type| Some(&setting.types.get(service_type)?.manifest.as_ref().ok()?.config))
@@ -251,7 +294,10 @@ fn check_top(setting: &Setting<'_>, types: &[ServiceType], declared: &[Declared]
     // What is not known to have no such field may have it.
     let any_open = declared.iter().any(|entry| {
         yaml::get(&entry.map, "exec").is_some()
-            || setting.types.get(&entry.id.service_type()).is_none_or(|installed| installed.manifest.is_err())
+            || setting
+                .types
+                .get(&entry.id.service_type())
+                .is_none_or(|installed| installed.manifest.is_err())
     });
     let is_field = |name: &str| any_open || schemas.iter().any(|schema| has_field(schema, name));
     let names: Vec<&str> = schemas.iter().copied().flat_map(field_names).collect();
@@ -260,23 +306,33 @@ fn check_top(setting: &Setting<'_>, types: &[ServiceType], declared: &[Declared]
         if crate::keys::entry_names().any(|known| known == key.name) || is_field(&key.name) {
             continue;
         }
-        let known = names.iter().copied().chain(crate::keys::entry_names().map(|name| -> &str { name }));
+        let known = names
+            .iter()
+            .copied()
+            .chain(crate::keys::entry_names().map(|name| -> &str { name }));
         let help = crate::suggest::nearest(&key.name, known).map_or_else(
             || "no declared type has a field of that name; remove it".to_owned(),
             |near| format!("did you mean `{near}`?"),
         );
-        problems.push(Diagnostic::error(&key.span, format!("there is no key `{}` here", key.name)).help(help));
+        problems
+            .push(Diagnostic::error(&key.span, format!("there is no key `{}` here", key.name)).help(help));
     }
 }
 
 /// Lays entries of one id over each other, later files over earlier ones.
-fn merge_entries(lists: Vec<Vec<Node>>, default_variant: &Variant, problems: &mut Diagnostics) -> Vec<Declared> {
+fn merge_entries(
+    lists: Vec<Vec<Node>>,
+    default_variant: &Variant,
+    problems: &mut Diagnostics,
+) -> Vec<Declared> {
     let mut declared: Vec<Declared> = Vec::new();
     let mut known: HashMap<ServiceId, usize> = HashMap::new();
     for list in lists {
         let mut here: HashMap<ServiceId, Span> = HashMap::new();
         for node in list {
-            let Some((id, span, map)) = identify(node, default_variant, problems) else { continue };
+            let Some((id, span, map)) = identify(node, default_variant, problems) else {
+                continue;
+            };
             if let Some(first) = here.get(&id) {
                 problems.push(
                     Diagnostic::error(&span, format!("`{id}` is declared twice"))
@@ -303,14 +359,21 @@ fn merge_entries(lists: Vec<Vec<Node>>, default_variant: &Variant, problems: &mu
 }
 
 /// Finds out which service an entry declares.
-fn identify(node: Node, default_variant: &Variant, problems: &mut Diagnostics) -> Option<(ServiceId, Span, Map)> {
+fn identify(
+    node: Node,
+    default_variant: &Variant,
+    problems: &mut Diagnostics,
+) -> Option<(ServiceId, Span, Map)> {
     let Value::Map(map) = node.value else {
         let message = format!("an entry is {}, a map of keys is expected", node.describe());
         problems.push(Diagnostic::error(&node.span, message).help("write `- type: TYPE`"));
         return None;
     };
     let Some((_, type_node)) = yaml::get(&map, "type").filter(|(_, node)| !node.is_null()) else {
-        problems.push(Diagnostic::error(&node.span, "an entry has no `type`").help("add `type: TYPE`, the name of its binary"));
+        problems.push(
+            Diagnostic::error(&node.span, "an entry has no `type`")
+                .help("add `type: TYPE`, the name of its binary"),
+        );
         return None;
     };
     let service_type = name(type_node, "type", problems, |text| {
@@ -321,9 +384,16 @@ fn identify(node: Node, default_variant: &Variant, problems: &mut Diagnostics) -
     let old = yaml::get(&map, "instance_context");
     if let (Some((key, _)), Some((new, _))) = (old, yaml::get(&map, "variant")) {
         let problem = Diagnostic::error(&key.span, "`instance_context` is the old name of `variant`");
-        problems.push(problem.also(&new.span, "which stands here too").help("remove one of them"));
+        problems.push(
+            problem
+                .also(&new.span, "which stands here too")
+                .help("remove one of them"),
+        );
     }
-    let variant = match yaml::get(&map, "variant").or(old).filter(|(_, node)| !node.is_null()) {
+    let variant = match yaml::get(&map, "variant")
+        .or(old)
+        .filter(|(_, node)| !node.is_null())
+    {
         None => Some(default_variant.clone()),
         Some((key, node)) => {
             if let Value::Text(text) = &node.value
@@ -341,7 +411,8 @@ fn identify(node: Node, default_variant: &Variant, problems: &mut Diagnostics) -
     match ServiceId::new(&service_type, &variant) {
         Ok(id) => Some((id, span, map)),
         Err(error) => {
-            problems.push(Diagnostic::error(&span, error.to_string()).help("shorten the type or the variant"));
+            problems
+                .push(Diagnostic::error(&span, error.to_string()).help("shorten the type or the variant"));
             None
         }
     }
@@ -360,10 +431,15 @@ fn name<T>(
         return None;
     };
     if text == "defaults" {
-        problems.push(Diagnostic::error(&node.span, "`defaults` is a reserved word").help("choose another name"));
+        problems
+            .push(Diagnostic::error(&node.span, "`defaults` is a reserved word").help("choose another name"));
         return None;
     }
-    let right = text.to_ascii_lowercase().replace(if key == "type" { ['-', ' '] } else { ['.', ' '] }, "_");
+    let right = text
+        .to_ascii_lowercase()
+        .replace(if key == "type" { ['-', ' '] } else { ['.', ' '] }, "_");
     let help = (right != *text && parse(&right).is_ok()).then(|| format!("write `{right}`"));
-    parse(text).map_err(|error| problems.push(Diagnostic::error(&node.span, error.to_string()).help_if(help))).ok()
+    parse(text)
+        .map_err(|error| problems.push(Diagnostic::error(&node.span, error.to_string()).help_if(help)))
+        .ok()
 }

@@ -240,6 +240,9 @@ impl LogLevel {
 
     /// Returns the name that services.yaml has for it.
     pub fn as_str(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, level)| *level == self).map_or("info", |(name, _)| name)
+        Self::NAMES
+            .iter()
+            .find(|(_, level)| *level == self)
+            .map_or("info", |(name, _)| name)
     }
 }

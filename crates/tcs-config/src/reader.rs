@@ -38,7 +38,8 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn wrong(&mut self, node: &Node, name: &str, expected: &str) {
         let message = format!("`{name}` is {}, {expected} is expected", node.describe());
-        self.problems.push(Diagnostic::error(&node.span, message).help_if(advice(node, expected)));
+        self.problems
+            .push(Diagnostic::error(&node.span, message).help_if(advice(node, expected)));
     }
 
     /// Reads a text; a number or boolean is refused, since it may not be written the way it was meant.
@@ -61,13 +62,17 @@ impl<'a> Reader<'a> {
         }
         let problem = match expand_text(text, self.lookup) {
             Ok(expanded) => return Some(expanded),
-            Err(TextError::Unset(name)) => {
-                Diagnostic::error(&node.span, format!("the variable `{name}` is not set")).help(format!(
-                    "set it in /etc/tcs/env (nothing else is read for this key), or write ${{{name}:-default}}"
-                ))
+            Err(TextError::Unset(name)) => Diagnostic::error(
+                &node.span,
+                format!("the variable `{name}` is not set"),
+            )
+            .help(format!(
+                "set it in /etc/tcs/env (nothing else is read for this key), or write ${{{name}:-default}}"
+            )),
+            Err(TextError::Malformed) => {
+                Diagnostic::error(&node.span, "this is not a reference to a variable")
+                    .help("write ${NAME} or ${NAME:-default}, or $${ for the signs themselves")
             }
-            Err(TextError::Malformed) => Diagnostic::error(&node.span, "this is not a reference to a variable")
-                .help("write ${NAME} or ${NAME:-default}, or $${ for the signs themselves"),
         };
         self.problems.push(problem);
         None
@@ -114,7 +119,8 @@ impl<'a> Reader<'a> {
         };
         read.map_err(|reason| {
             let problem = Diagnostic::error(&node.span, format!("`{name}` is not a span of time: {reason}"));
-            self.problems.push(problem.help("write it like `5s`, `1min 30s`, `2h`, or as a number of seconds"));
+            self.problems
+                .push(problem.help("write it like `5s`, `1min 30s`, `2h`, or as a number of seconds"));
         })
         .ok()
     }
@@ -125,7 +131,8 @@ impl<'a> Reader<'a> {
         if duration.is_zero() {
             let node = self.node(name)?;
             self.problems.push(
-                Diagnostic::error(&node.span, format!("`{name}` cannot be zero")).help("leave it out, or give a time"),
+                Diagnostic::error(&node.span, format!("`{name}` cannot be zero"))
+                    .help("leave it out, or give a time"),
             );
             return None;
         }
@@ -146,9 +153,14 @@ impl<'a> Reader<'a> {
             return Some(*choice);
         }
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        let message = format!("`{name}` is {}, one of `{}` is expected", node.describe(), words.join("`, `"));
+        let message = format!(
+            "`{name}` is {}, one of `{}` is expected",
+            node.describe(),
+            words.join("`, `")
+        );
         let guess = nearest(&text, words.iter().copied()).map(|guess| format!("did you mean `{guess}`?"));
-        self.problems.push(Diagnostic::error(&node.span, message).help_if(guess));
+        self.problems
+            .push(Diagnostic::error(&node.span, message).help_if(guess));
         None
     }
 
@@ -156,10 +168,13 @@ impl<'a> Reader<'a> {
     pub(crate) fn texts(&mut self, name: &str) -> Option<Vec<(String, Span)>> {
         let node = self.node(name)?;
         match &node.value {
-            Value::List(items) if !items.is_empty() => {
-                items.iter().map(|item| self.text_of(item, name, "a text or a list of texts")).collect()
-            }
-            _ => self.text_of(node, name, "a text or a list of texts").map(|text| vec![text]),
+            Value::List(items) if !items.is_empty() => items
+                .iter()
+                .map(|item| self.text_of(item, name, "a text or a list of texts"))
+                .collect(),
+            _ => self
+                .text_of(node, name, "a text or a list of texts")
+                .map(|text| vec![text]),
         }
     }
 
@@ -171,8 +186,12 @@ impl<'a> Reader<'a> {
             }
             let guess = nearest(&key.name, known.iter().map(|one| one.name));
             let all = || known.iter().map(|one| one.name).collect::<Vec<_>>().join("`, `");
-            let help = guess.map_or_else(|| format!("it has `{}`", all()), |guess| format!("did you mean `{guess}`?"));
-            self.problems.push(Diagnostic::error(&key.span, format!("{of} has no key `{}`", key.name)).help(help));
+            let help = guess.map_or_else(
+                || format!("it has `{}`", all()),
+                |guess| format!("did you mean `{guess}`?"),
+            );
+            self.problems
+                .push(Diagnostic::error(&key.span, format!("{of} has no key `{}`", key.name)).help(help));
         }
     }
 }

@@ -19,11 +19,17 @@ pub(crate) fn resolve<'a>(root: &'a Json, schema: &'a Json) -> &'a Json {
     let mut schema = schema;
     for _ in 0..MAX_REFERENCES {
         if let Some(target) = schema.get("$ref").and_then(Json::as_str) {
-            schema = root.pointer(target.trim_start_matches('#')).unwrap_or(&Json::Null);
+            schema = root
+                .pointer(target.trim_start_matches('#'))
+                .unwrap_or(&Json::Null);
             continue;
         }
         let alternatives = schema.get("anyOf").and_then(Json::as_array);
-        let real: Vec<&Json> = alternatives.into_iter().flatten().filter(|one| !is_null_type(one)).collect();
+        let real: Vec<&Json> = alternatives
+            .into_iter()
+            .flatten()
+            .filter(|one| !is_null_type(one))
+            .collect();
         match real.as_slice() {
             [only] => schema = only,
             _ => break,
@@ -53,7 +59,9 @@ pub(crate) fn has_field(schema: &Json, name: &str) -> bool {
 
 /// Returns the fields of a type's configuration.
 pub(crate) fn field_names(schema: &Json) -> Vec<&str> {
-    properties(resolve(schema, schema)).map(|(name, _)| name).collect()
+    properties(resolve(schema, schema))
+        .map(|(name, _)| name)
+        .collect()
 }
 
 /// Returns whether unknown keys are wrong. Stricter than JSON schema: a list of properties is taken to be the whole
@@ -67,7 +75,12 @@ fn is_closed(schema: &Json) -> bool {
 }
 
 fn properties(schema: &Json) -> impl Iterator<Item = (&str, &Json)> + use<'_> {
-    schema.get("properties").and_then(Json::as_object).into_iter().flatten().map(|(name, value)| (name.as_str(), value))
+    schema
+        .get("properties")
+        .and_then(Json::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.as_str(), value))
 }
 
 /// The check of one value against one schema.
@@ -81,7 +94,11 @@ pub(crate) struct Check<'a> {
 impl<'a> Check<'a> {
     /// Checks the own fields of the service `owner`; `anchor` is what a missing field is reported at.
     pub(crate) fn fields(root: &'a Json, owner: &'a str, fields: &Map, anchor: &Span) -> Diagnostics {
-        let mut check = Self { root, owner, problems: Diagnostics::default() };
+        let mut check = Self {
+            root,
+            owner,
+            problems: Diagnostics::default(),
+        };
         if root.is_object() {
             check.object(fields, resolve(root, root), anchor, "", 0);
         }
@@ -93,7 +110,10 @@ impl<'a> Check<'a> {
             return;
         }
         if let Some(target) = schema.get("$ref").and_then(Json::as_str) {
-            let target = self.root.pointer(target.trim_start_matches('#')).unwrap_or(&Json::Null);
+            let target = self
+                .root
+                .pointer(target.trim_start_matches('#'))
+                .unwrap_or(&Json::Null);
             self.value(node, target, path, depth + 1);
         }
         for all in schema.get("allOf").and_then(Json::as_array).into_iter().flatten() {
@@ -145,8 +165,12 @@ impl<'a> Check<'a> {
         });
         if !fits {
             let expected = words(&kinds);
-            let problem = Diagnostic::error(&node.span, format!("`{path}` is {}, {expected} is expected", node.describe()));
-            self.problems.push(problem.help_if(self.type_help(node, &kinds, schema)));
+            let problem = Diagnostic::error(
+                &node.span,
+                format!("`{path}` is {}, {expected} is expected", node.describe()),
+            );
+            self.problems
+                .push(problem.help_if(self.type_help(node, &kinds, schema)));
         }
         fits
     }
@@ -168,7 +192,14 @@ impl<'a> Check<'a> {
     /// Checks `enum` and `const`.
     fn choice(&mut self, node: &Node, schema: &Json, path: &str) {
         let one = schema.get("const").map(std::slice::from_ref);
-        let Some(choices) = schema.get("enum").and_then(Json::as_array).map(Vec::as_slice).or(one) else { return };
+        let Some(choices) = schema
+            .get("enum")
+            .and_then(Json::as_array)
+            .map(Vec::as_slice)
+            .or(one)
+        else {
+            return;
+        };
         if !choices.contains(&node.to_json()) {
             self.not_a_choice(node, choices.iter(), path);
         }
@@ -179,11 +210,17 @@ impl<'a> Check<'a> {
             Value::Text(text) => nearest(text, choices.clone().filter_map(Json::as_str)),
             _ => None,
         };
-        let all: Vec<String> =
-            choices.map(|choice| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned)).collect();
-        let message = format!("`{path}` is {}, one of `{}` is expected", node.describe(), all.join("`, `"));
+        let all: Vec<String> = choices
+            .map(|choice| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned))
+            .collect();
+        let message = format!(
+            "`{path}` is {}, one of `{}` is expected",
+            node.describe(),
+            all.join("`, `")
+        );
         let problem = Diagnostic::error(&node.span, message);
-        self.problems.push(problem.help_if(guess.map(|guess| format!("did you mean `{guess}`?"))));
+        self.problems
+            .push(problem.help_if(guess.map(|guess| format!("did you mean `{guess}`?"))));
     }
 
     fn bounds(&mut self, node: &Node, number: f64, schema: &Json, path: &str) {
@@ -202,12 +239,18 @@ impl<'a> Check<'a> {
         if let Some((words, name)) = wrong {
             let limit = &schema[name];
             let message = format!("`{path}` is {number}, {words} {limit} is expected");
-            self.problems.push(Diagnostic::error(&node.span, message).help_if(description(schema)));
+            self.problems
+                .push(Diagnostic::error(&node.span, message).help_if(description(schema)));
         }
     }
 
     fn length(&mut self, node: &Node, length: usize, schema: &Json, path: &str) {
-        let bound = |name: &str| schema.get(name).and_then(Json::as_u64).and_then(|bound| usize::try_from(bound).ok());
+        let bound = |name: &str| {
+            schema
+                .get(name)
+                .and_then(Json::as_u64)
+                .and_then(|bound| usize::try_from(bound).ok())
+        };
         let wrong = if bound("minItems").is_some_and(|least| length < least) {
             Some(("at least", "minItems"))
         } else if bound("maxItems").is_some_and(|most| length > most) {
@@ -216,13 +259,19 @@ impl<'a> Check<'a> {
             None
         };
         if let Some((words, name)) = wrong {
-            let message = format!("`{path}` has {length} items, {words} {} are expected", schema[name]);
-            self.problems.push(Diagnostic::error(&node.span, message).help_if(description(schema)));
+            let message = format!(
+                "`{path}` has {length} items, {words} {} are expected",
+                schema[name]
+            );
+            self.problems
+                .push(Diagnostic::error(&node.span, message).help_if(description(schema)));
         }
     }
 
     fn object(&mut self, map: &Map, schema: &Json, anchor: &Span, path: &str, depth: usize) {
-        let other = schema.get("additionalProperties").filter(|other| other.is_object());
+        let other = schema
+            .get("additionalProperties")
+            .filter(|other| other.is_object());
         for (key, node) in map {
             let known = schema.get("properties").and_then(|all| all.get(&key.name));
             if let Some(inner) = known.or(other) {
@@ -231,12 +280,19 @@ impl<'a> Check<'a> {
                 self.unknown_key(&key.span, &key.name, schema, path);
             }
         }
-        for name in schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str) {
+        for name in schema
+            .get("required")
+            .and_then(Json::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Json::as_str)
+        {
             if yaml::get(map, name).is_none() {
                 let what = description(&schema["properties"][name]).unwrap_or_default();
                 let gap = if what.is_empty() { "" } else { ": " };
                 let message = format!("`{}` needs the key `{}`", self.owner, join(path, name));
-                self.problems.push(Diagnostic::error(anchor, message).help(format!("add `{name}:`{gap}{what}")));
+                self.problems
+                    .push(Diagnostic::error(anchor, message).help(format!("add `{name}:`{gap}{what}")));
             }
         }
     }
@@ -261,7 +317,11 @@ impl<'a> Check<'a> {
     fn alternatives(&mut self, node: &Node, alternatives: &[Json], path: &str, depth: usize) {
         let mut best: Option<Diagnostics> = None;
         for schema in alternatives {
-            let mut check = Self { root: self.root, owner: self.owner, problems: Diagnostics::default() };
+            let mut check = Self {
+                root: self.root,
+                owner: self.owner,
+                problems: Diagnostics::default(),
+            };
             check.value(node, schema, path, depth + 1);
             if check.problems.is_empty() {
                 return;
@@ -281,11 +341,17 @@ impl<'a> Check<'a> {
 
 /// Returns whether a text is a boolean to YAML 1.1, and so to PyYAML.
 pub(crate) fn is_yaml_1_1_boolean(text: &str) -> bool {
-    ["yes", "no", "on", "off"].iter().any(|word| text.eq_ignore_ascii_case(word))
+    ["yes", "no", "on", "off"]
+        .iter()
+        .any(|word| text.eq_ignore_ascii_case(word))
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 fn words(kinds: &[&str]) -> String {
@@ -299,12 +365,19 @@ fn words(kinds: &[&str]) -> String {
         "object" => "a map of keys",
         _ => "something else",
     };
-    let words: Vec<&str> = kinds.iter().filter(|kind| **kind != "null" || kinds.len() == 1).map(|kind| word(kind)).collect();
+    let words: Vec<&str> = kinds
+        .iter()
+        .filter(|kind| **kind != "null" || kinds.len() == 1)
+        .map(|kind| word(kind))
+        .collect();
     words.join(" or ")
 }
 
 /// Returns the first line of what a schema says for people.
 fn description(schema: &Json) -> Option<String> {
     let text = schema.get("description").and_then(Json::as_str)?;
-    text.lines().next().map(|line| line.trim_end_matches('.').to_owned()).filter(|line| !line.is_empty())
+    text.lines()
+        .next()
+        .map(|line| line.trim_end_matches('.').to_owned())
+        .filter(|line| !line.is_empty())
 }

@@ -1,7 +1,5 @@
 //! The keys at the top of the file.
 
-use std::fs;
-
 use tcs_wire::{HostName, SubjectPrefix, Variant};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -14,25 +12,42 @@ use crate::suggest::nearest;
 use crate::yaml::{self, Map, Value};
 
 /// Reads everything but the services.
-pub(crate) fn read_settings(top: &Map, variables: &Variables, lookup: Lookup<'_>, problems: &mut Diagnostics) -> Site {
-    let mut reader = Reader { map: top, defaults: None, lookup, problems };
-    let host = reader.text("host").and_then(|(text, span)| match HostName::parse(&text) {
-        Ok(host) => Some(host),
-        Err(_) => {
-            let right = HostName::from_system(&text);
-            let message = format!("`{text}` cannot name a host: a-z, 0-9, `_` and `-` can");
-            reader.problems.push(Diagnostic::error(&span, message).help(format!("write `{right}`")));
-            None
-        }
-    });
+pub(crate) fn read_settings(
+    top: &Map,
+    variables: &Variables,
+    lookup: Lookup<'_>,
+    problems: &mut Diagnostics,
+) -> Site {
+    let mut reader = Reader {
+        map: top,
+        defaults: None,
+        lookup,
+        problems,
+    };
+    let host = reader
+        .text("host")
+        .and_then(|(text, span)| match HostName::parse(&text) {
+            Ok(host) => Some(host),
+            Err(_) => {
+                let right = HostName::from_system(&text);
+                let message = format!("`{text}` cannot name a host: a-z, 0-9, `_` and `-` can");
+                reader
+                    .problems
+                    .push(Diagnostic::error(&span, message).help(format!("write `{right}`")));
+                None
+            }
+        });
     let manage_streams = reader.flag("manage_streams").unwrap_or(true);
-    let default_variant = reader.text("default_variant").and_then(|(text, span)| match Variant::parse(&text) {
-        Ok(variant) => Some(variant),
-        Err(error) => {
-            reader.problems.push(Diagnostic::error(&span, error.to_string()));
-            None
-        }
-    });
+    let default_variant =
+        reader
+            .text("default_variant")
+            .and_then(|(text, span)| match Variant::parse(&text) {
+                Ok(variant) => Some(variant),
+                Err(error) => {
+                    reader.problems.push(Diagnostic::error(&span, error.to_string()));
+                    None
+                }
+            });
     Site {
         host: host.unwrap_or_else(system_host),
         nats: read_nats(top, variables, lookup, problems),
@@ -43,13 +58,17 @@ pub(crate) fn read_settings(top: &Map, variables: &Variables, lookup: Lookup<'_>
     }
 }
 
-/// Returns what the system calls itself.
+/// Returns what the system calls itself; not from /proc, which the units' sandbox hides.
 fn system_host() -> HostName {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    HostName::from_system(name.trim())
+    HostName::from_system(&rustix::system::uname().nodename().to_string_lossy())
 }
 
-fn read_nats(top: &Map, variables: &Variables, lookup: Lookup<'_>, problems: &mut Diagnostics) -> NatsSettings {
+fn read_nats(
+    top: &Map,
+    variables: &Variables,
+    lookup: Lookup<'_>,
+    problems: &mut Diagnostics,
+) -> NatsSettings {
     let empty = Map::new();
     let map = match yaml::get(top, "nats").map(|(_, node)| node) {
         None => &empty,
@@ -58,21 +77,31 @@ fn read_nats(top: &Map, variables: &Variables, lookup: Lookup<'_>, problems: &mu
             Value::Null => &empty,
             _ => {
                 let message = format!("`nats` is {}, a map of keys is expected", node.describe());
-                problems.push(Diagnostic::error(&node.span, message).help("write `nats: {url: nats://HOST:4222}`"));
+                problems.push(
+                    Diagnostic::error(&node.span, message).help("write `nats: {url: nats://HOST:4222}`"),
+                );
                 &empty
             }
         },
     };
-    let mut reader = Reader { map, defaults: None, lookup, problems };
+    let mut reader = Reader {
+        map,
+        defaults: None,
+        lookup,
+        problems,
+    };
     reader.only("`nats`", &NATS_KEYS);
     let urls = read_urls(&mut reader, variables);
-    let subject_prefix = reader.text("subject_prefix").and_then(|(text, span)| match SubjectPrefix::parse(&text) {
-        Ok(prefix) => Some(prefix),
-        Err(error) => {
-            reader.problems.push(Diagnostic::error(&span, error.to_string()));
-            None
-        }
-    });
+    let subject_prefix =
+        reader
+            .text("subject_prefix")
+            .and_then(|(text, span)| match SubjectPrefix::parse(&text) {
+                Ok(prefix) => Some(prefix),
+                Err(error) => {
+                    reader.problems.push(Diagnostic::error(&span, error.to_string()));
+                    None
+                }
+            });
     NatsSettings {
         urls,
         subject_prefix: subject_prefix.unwrap_or_default(),
@@ -88,16 +117,25 @@ fn read_urls(reader: &mut Reader<'_>, variables: &Variables) -> Vec<String> {
                 reader.problems.push(problem.help("keep one of the two"));
             }
         }
-        return urls.into_iter().filter_map(|(url, span)| check_url(&url, &span, reader.problems)).collect();
+        return urls
+            .into_iter()
+            .filter_map(|(url, span)| check_url(&url, &span, reader.problems))
+            .collect();
     }
     let host = reader.text("host").map(|(host, span)| (host, Some(span)));
-    let host = host.or_else(|| variables.at_run_time("NATS_HOST").map(|host| (host.to_owned(), None)));
+    let host = host.or_else(|| {
+        variables
+            .at_run_time("NATS_HOST")
+            .map(|host| (host.to_owned(), None))
+    });
     let port = match reader.count("port") {
         Some(port) if (1..=65_535).contains(&port) => Some(port.to_string()),
         Some(port) => {
             if let Some(node) = reader.own("port") {
                 let problem = Diagnostic::error(&node.span, format!("`{port}` is not a port"));
-                reader.problems.push(problem.help("ports are numbers from 1 to 65535"));
+                reader
+                    .problems
+                    .push(problem.help("ports are numbers from 1 to 65535"));
             }
             None
         }
@@ -143,19 +181,24 @@ pub(crate) fn check_other_keys(
         if is_field(&key.name) {
             if let Some(near) = near {
                 let message = format!("`{}` is taken as a field of services", key.name);
-                problems.push(Diagnostic::warning(&key.span, message).help(format!("did you mean `{near}`?")));
+                problems
+                    .push(Diagnostic::warning(&key.span, message).help(format!("did you mean `{near}`?")));
             }
             continue;
         }
         let near = near.or_else(|| nearest(&key.name, field_names.iter().copied()));
         let help = near.map_or_else(
             || {
-                let all = known().filter(|name| *name != "registry").collect::<Vec<_>>().join("`, `");
+                let all = known()
+                    .filter(|name| *name != "registry")
+                    .collect::<Vec<_>>()
+                    .join("`, `");
                 format!("here stand `{all}`, and fields that a declared type has")
             },
             |near| format!("did you mean `{near}`?"),
         );
-        problems.push(Diagnostic::error(&key.span, format!("there is no key `{}` here", key.name)).help(help));
+        problems
+            .push(Diagnostic::error(&key.span, format!("there is no key `{}` here", key.name)).help(help));
     }
 }
 

@@ -19,22 +19,34 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn new(path: &Path, text: String) -> Arc<Self> {
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Arc::new(Self { path: path.to_owned(), text, lines })
+        let lines = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+            .collect();
+        Arc::new(Self {
+            path: path.to_owned(),
+            text,
+            lines,
+        })
     }
 
     /// Returns the line (from 0) that holds the byte at `offset`.
     fn line_index(&self, offset: usize) -> usize {
-        self.lines.partition_point(|start| *start <= offset).saturating_sub(1)
+        self.lines
+            .partition_point(|start| *start <= offset)
+            .saturating_sub(1)
     }
 
     /// Returns the byte offset of a line and column, both counted from 1, the column in characters.
     pub(crate) fn offset(&self, line: u64, column: u64) -> usize {
         let index = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
-        let Some(start) = self.lines.get(index).copied() else { return self.text.len() };
+        let Some(start) = self.lines.get(index).copied() else {
+            return self.text.len();
+        };
         let skip = usize::try_from(column.saturating_sub(1)).unwrap_or(usize::MAX);
         let rest = &self.text[start..];
-        rest.char_indices().nth(skip).map_or(self.text.len(), |(at, _)| start + at)
+        rest.char_indices()
+            .nth(skip)
+            .map_or(self.text.len(), |(at, _)| start + at)
     }
 }
 
@@ -53,7 +65,11 @@ impl Span {
         let start = boundary(text, range.start);
         let end = boundary(text, range.end.max(start));
         let narrow = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
-        Self { source: Arc::clone(source), start: narrow(start), end: narrow(end) }
+        Self {
+            source: Arc::clone(source),
+            start: narrow(start),
+            end: narrow(end),
+        }
     }
 
     /// Returns the bytes that a report should mark: at least one, and none past the end of the first line.
@@ -74,7 +90,11 @@ impl Span {
         let start = self.start as usize;
         let line = self.source.line_index(start);
         let column = self.source.text[self.source.lines[line]..start].chars().count();
-        Place { file: self.source.path.clone(), line: line + 1, column: column + 1 }
+        Place {
+            file: self.source.path.clone(),
+            line: line + 1,
+            column: column + 1,
+        }
     }
 }
 
@@ -104,5 +124,8 @@ impl fmt::Display for Place {
 /// Moves an offset back to where a character begins.
 fn boundary(text: &str, offset: usize) -> usize {
     let offset = offset.min(text.len());
-    (0..=offset).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+    (0..=offset)
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0)
 }

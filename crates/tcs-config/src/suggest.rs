@@ -19,7 +19,9 @@ fn distance(from: &str, to: &str) -> usize {
     for (row, a) in from.iter().enumerate() {
         let mut line = vec![row + 1];
         for (column, b) in to.iter().enumerate() {
-            let mut best = (last[column] + usize::from(a != b)).min(last[column + 1] + 1).min(line[column] + 1);
+            let mut best = (last[column] + usize::from(a != b))
+                .min(last[column + 1] + 1)
+                .min(line[column] + 1);
             if row > 0 && column > 0 && *a == to[column - 1] && from[row - 1] == *b {
                 best = best.min(before[column - 1] + 1);
             }

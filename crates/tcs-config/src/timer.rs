@@ -19,18 +19,39 @@ pub(crate) fn read_timer(reader: &mut Reader<'_>) -> Option<Timer> {
     {
         // Persistent= does nothing without OnCalendar= (systemd.timer(5)).
         let problem = Diagnostic::error(&node.span, "`persistent` goes with `schedule` only");
-        reader.problems.push(problem.help("remove it: with `every` the first run is made at once after boot"));
+        reader
+            .problems
+            .push(problem.help("remove it: with `every` the first run is made at once after boot"));
     }
     if let Some(node) = reader.own("jitter")
         && reader.node("schedule").or(reader.node("every")).is_none()
     {
         let problem = Diagnostic::error(&node.span, "`jitter` goes with `schedule` or `every` only");
-        reader.problems.push(problem.help("say when the job runs, or remove it"));
+        reader
+            .problems
+            .push(problem.help("say when the job runs, or remove it"));
     }
     let when = match (schedule, every) {
         (Some(texts), _) => {
-            let event = |(text, span): (String, _)| CalendarEvent { expression: with_zone(&text), span };
-            When::Calendar { events: texts.into_iter().map(event).collect(), persistent: persistent.unwrap_or(true) }
+            let events: Vec<CalendarEvent> = texts
+                .into_iter()
+                .map(|(text, span)| CalendarEvent {
+                    expression: with_zone(&text),
+                    span,
+                })
+                .collect();
+            for event in events
+                .iter()
+                .filter(|event| !event.expression.chars().all(is_calendar_sign))
+            {
+                reader
+                    .problems
+                    .push(event.refused("it has signs that no time has"));
+            }
+            When::Calendar {
+                events,
+                persistent: persistent.unwrap_or(true),
+            }
         }
         (None, Some(every)) => When::Every(every),
         (None, None) => return None,
@@ -41,17 +62,36 @@ pub(crate) fn read_timer(reader: &mut Reader<'_>) -> Option<Timer> {
 /// Adds `UTC` to an expression that names no time zone.
 fn with_zone(expression: &str) -> String {
     let expression = expression.split_whitespace().collect::<Vec<_>>().join(" ");
-    if names_zone(&expression) { expression } else { format!("{expression} UTC") }
+    if names_zone(&expression) {
+        expression
+    } else {
+        format!("{expression} UTC")
+    }
 }
 
 /// Returns whether the last word is a time zone: a word beside others that is not a list of days.
 fn names_zone(expression: &str) -> bool {
-    let Some((_, last)) = expression.rsplit_once(' ') else { return false };
+    let Some((_, last)) = expression.rsplit_once(' ') else {
+        return false;
+    };
     last.starts_with(|c: char| c.is_ascii_alphabetic()) && !last.split([',', '.']).all(is_day)
 }
 
+/// Returns whether a sign can stand in a calendar expression, so that none can begin another line of a unit.
+fn is_calendar_sign(sign: char) -> bool {
+    sign.is_ascii_alphanumeric() || " :*/.,~_+-".contains(sign)
+}
+
 fn is_day(word: &str) -> bool {
-    const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+    const DAYS: [&str; 7] = [
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+    ];
     let word = word.to_ascii_lowercase();
     word.is_empty() || DAYS.iter().any(|day| *day == word || day[..3] == word)
 }

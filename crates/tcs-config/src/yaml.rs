@@ -54,7 +54,9 @@ impl Node {
             Value::Null => "nothing".to_owned(),
             Value::Bool(flag) => format!("`{flag}`"),
             Value::Number(number) => format!("the number {number}"),
-            Value::Text(text) if text.chars().count() <= 40 && !text.contains('\n') => format!("the text `{text}`"),
+            Value::Text(text) if text.chars().count() <= 40 && !text.contains('\n') => {
+                format!("the text `{text}`")
+            }
             Value::Text(_) => "a text".to_owned(),
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a map of keys".to_owned(),
@@ -80,9 +82,11 @@ impl Node {
             Value::Number(number) => number.clone().into(),
             Value::Text(text) => text.as_str().into(),
             Value::List(items) => items.iter().map(Self::to_json).collect(),
-            Value::Map(map) => {
-                serde_json::Value::Object(map.iter().map(|(key, node)| (key.name.clone(), node.to_json())).collect())
-            }
+            Value::Map(map) => serde_json::Value::Object(
+                map.iter()
+                    .map(|(key, node)| (key.name.clone(), node.to_json()))
+                    .collect(),
+            ),
         }
     }
 }
@@ -114,9 +118,13 @@ fn options() -> Options {
 
 fn syntax_error(source: &Arc<Source>, error: &serde_yaml::Error) -> Diagnostic {
     let error = error.without_snippet();
-    let span = error.location().map_or_else(|| Span::new(source, 0..0), |location| span(source, location));
+    let span = error
+        .location()
+        .map_or_else(|| Span::new(source, 0..0), |location| span(source, location));
     let text = error.to_string();
-    let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+    let message = text
+        .rsplit_once(" at line ")
+        .map_or(text.as_str(), |(message, _)| message);
     let cause = match error {
         serde_yaml::Error::AliasError { error, .. } => error.without_snippet(),
         other => other,
@@ -151,10 +159,10 @@ fn span(source: &Arc<Source>, location: Location) -> Span {
 
 fn range(source: &Source, location: Location) -> Range<usize> {
     let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    let start = location.span().byte_offset().map_or_else(
-        || source.offset(location.line(), location.column()),
-        whole,
-    );
+    let start = location
+        .span()
+        .byte_offset()
+        .map_or_else(|| source.offset(location.line(), location.column()), whole);
     start..start.saturating_add(whole(location.span().byte_len().unwrap_or(0)))
 }
 
@@ -165,20 +173,29 @@ fn finish(raw: Raw, source: &Arc<Source>, problems: &mut Diagnostics) -> Node {
         RawValue::Scalar(value) => {
             if matches!(value, Value::Number(_)) && looks_octal(span.text()) {
                 problems.push(
-                    Diagnostic::error(&span, format!("`{}` is octal to some readers and decimal to others", span.text()))
-                        .help("leave out the leading zero, or put it into quotes if it is a text"),
+                    Diagnostic::error(
+                        &span,
+                        format!("`{}` is octal to some readers and decimal to others", span.text()),
+                    )
+                    .help("leave out the leading zero, or put it into quotes if it is a text"),
                 );
             }
             value
         }
-        RawValue::List(items) => {
-            Value::List(items.into_iter().map(|item| finish(item, source, problems)).collect())
-        }
+        RawValue::List(items) => Value::List(
+            items
+                .into_iter()
+                .map(|item| finish(item, source, problems))
+                .collect(),
+        ),
         RawValue::Map(entries) => {
             let mut map: Map = Vec::with_capacity(entries.len());
             let mut seen: HashMap<String, Span> = HashMap::with_capacity(entries.len());
             for (key, value) in entries {
-                let key = Key { name: key.value, span: self::span(source, key.defined) };
+                let key = Key {
+                    name: key.value,
+                    span: self::span(source, key.defined),
+                };
                 let value = finish(value, source, problems);
                 if let Some(first) = seen.get(&key.name) {
                     problems.push(
@@ -201,7 +218,9 @@ fn finish(raw: Raw, source: &Arc<Source>, problems: &mut Diagnostics) -> Node {
 fn looks_octal(text: &str) -> bool {
     let digits = text.trim_start_matches(['+', '-']);
     let whole = digits.split(['.', 'e', 'E']).next().unwrap_or_default();
-    whole.len() > 1 && whole.starts_with('0') && whole.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_')
+    whole.len() > 1
+        && whole.starts_with('0')
+        && whole.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_')
 }
 
 /// A node as the parser gives it, before its source is known.

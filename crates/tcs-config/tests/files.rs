@@ -1,5 +1,7 @@
 //! Files as people write them: each rule has one that breaks it, with the messages that follow.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,8 +10,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tcs_config::{
-    Diagnostics, Enabled, Found, Loaded, Program, TypeCatalog, Variables, When, load, load_service, load_settings,
-    load_sound,
+    Diagnostics, Enabled, Found, Loaded, Program, TypeCatalog, Variables, When, load, load_service,
+    load_settings, load_sound,
 };
 use tcs_wire::{Kind, Manifest, RestartPolicy, ServiceId};
 
@@ -26,14 +28,22 @@ impl Host {
         fs::create_dir_all(&folder).unwrap();
         fs::create_dir_all(root.path().join("bin")).unwrap();
         let mut programs = vec![root.path().join("bin/sh")];
-        for name in ["hello_world", "weather_importer", "without_manifest", "stale", "garbled"] {
+        for name in [
+            "hello_world",
+            "weather_importer",
+            "without_manifest",
+            "stale",
+            "garbled",
+        ] {
             programs.push(folder.join(name));
             if let Ok(text) = fs::read_to_string(format!("tests/types/{name}.json")) {
                 fs::write(folder.join(format!("{name}.json")), text).unwrap();
             }
         }
         let stale = fs::read_to_string("tests/types/hello_world.json").unwrap();
-        let stale = stale.replace("\"contract\": 1", "\"contract\": 0").replace("\"hello_world\"", "\"stale\"");
+        let stale = stale
+            .replace("\"contract\": 1", "\"contract\": 0")
+            .replace("\"hello_world\"", "\"stale\"");
         fs::write(folder.join("stale.json"), stale).unwrap();
         fs::write(folder.join("garbled.json"), "{").unwrap();
         for program in programs {
@@ -46,10 +56,16 @@ impl Host {
 
     fn found(&self, files: &[&Path]) -> Found {
         let host = [("PAUSE", "7"), ("LIMIT", "20min"), ("KNOWN", "1min")];
-        let host = host.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let host = host
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         Found {
             root: self.root.path().to_owned(),
-            variables: Variables { host, process: BTreeMap::new() },
+            variables: Variables {
+                host,
+                process: BTreeMap::new(),
+            },
             ..Found::files(files.iter().map(|path| path.to_path_buf()))
         }
     }
@@ -76,7 +92,10 @@ fn manifest(name: &str) -> Manifest {
 #[test]
 fn every_rule_has_a_file_that_breaks_it() {
     let host = Host::new();
-    let mut paths: Vec<PathBuf> = fs::read_dir("tests/invalid").unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> = fs::read_dir("tests/invalid")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.sort();
     assert!(paths.len() > 30);
     let mut settings = insta::Settings::clone_current();
@@ -85,7 +104,10 @@ fn every_rule_has_a_file_that_breaks_it() {
     settings.set_snapshot_path("invalid");
     settings.set_prepend_module_to_snapshot(false);
     settings.bind(|| {
-        for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "yaml")) {
+        for path in paths
+            .iter()
+            .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        {
             let problems = host.load(&[path]).expect_err(&path.display().to_string());
             insta::assert_snapshot!(path.file_stem().unwrap().to_str().unwrap(), problems.to_string());
         }
@@ -98,7 +120,9 @@ fn regex_of(path: &Path) -> String {
 
 #[test]
 fn a_complete_file_means_what_it_says() {
-    let loaded = Host::new().load(&[Path::new("tests/valid/complete.yaml")]).map_err(|problems| panic!("{problems}"));
+    let loaded = Host::new()
+        .load(&[Path::new("tests/valid/complete.yaml")])
+        .map_err(|problems| panic!("{problems}"));
     let Loaded { site, warnings } = loaded.unwrap();
     assert_eq!(warnings.len(), 0, "{warnings:?}");
     assert_eq!(site.host.as_str(), "obs1");
@@ -107,18 +131,35 @@ fn a_complete_file_means_what_it_says() {
     assert_eq!(site.nats.subject_prefix.as_str(), "oca.svc");
     assert!(site.nats.required && !site.manage_streams);
     let ids: Vec<_> = site.services.iter().map(|entry| entry.id.as_str()).collect();
-    assert_eq!(ids, ["hello_world.zb08", "hello_world.main", "weather_importer.zb08", "script.no"]);
+    assert_eq!(
+        ids,
+        [
+            "hello_world.zb08",
+            "hello_world.main",
+            "weather_importer.zb08",
+            "script.no"
+        ]
+    );
 
     let hello = site.service(&id("hello_world.zb08")).unwrap();
-    assert_eq!(hello.program, Program::Installed("/usr/lib/tcs/services/hello_world".into()));
+    assert_eq!(
+        hello.program,
+        Program::Installed("/usr/lib/tcs/services/hello_world".into())
+    );
     assert_eq!(hello.restart.policy, RestartPolicy::No);
     assert_eq!(hello.stop_timeout, Some(Duration::from_secs(20)));
     assert_eq!(hello.watchdog, Some(Duration::from_secs(90)));
     assert_eq!(hello.environment["SITE"], "oca");
     assert_eq!(hello.environment["LEVEL"], "2");
     assert!(hello.required);
-    assert_eq!(hello.fields["message"], "${GREETING:-hi}", "own fields stay as written");
-    assert!(!hello.fields.contains_key("observatory"), "the type has no such field");
+    assert_eq!(
+        hello.fields["message"], "${GREETING:-hi}",
+        "own fields stay as written"
+    );
+    assert!(
+        !hello.fields.contains_key("observatory"),
+        "the type has no such field"
+    );
     assert_eq!((hello.place.line, hello.place.column), (14, 11));
 
     let main = site.service(&id("hello_world.main")).unwrap();
@@ -127,17 +168,28 @@ fn a_complete_file_means_what_it_says() {
     assert!(!main.required);
 
     let importer = site.service(&id("weather_importer.zb08")).unwrap();
-    assert_eq!((importer.kind, importer.restart.policy), (Kind::Job, RestartPolicy::No));
+    assert_eq!(
+        (importer.kind, importer.restart.policy),
+        (Kind::Job, RestartPolicy::No)
+    );
     assert_eq!(importer.max_runtime, Some(Duration::from_secs(1200)));
     let timer = importer.timer.as_ref().unwrap();
     assert_eq!(timer.jitter, Some(Duration::from_secs(30)));
-    let When::Calendar { events, persistent: true } = &timer.when else { panic!("{timer:?}") };
+    let When::Calendar {
+        events,
+        persistent: true,
+    } = &timer.when
+    else {
+        panic!("{timer:?}")
+    };
     let events: Vec<_> = events.iter().map(|event| event.expression()).collect();
     assert_eq!(events, ["hourly UTC", "Mon..Fri 06:30 Europe/Warsaw"]);
 
     let script = site.service(&id("script.no")).unwrap();
     assert_eq!(script.kind, Kind::Job);
-    assert!(matches!(&script.program, Program::Exec { command, notify: false } if command[2] == "echo ${TOKEN}"));
+    assert!(
+        matches!(&script.program, Program::Exec { command, notify: false } if command[2] == "echo ${TOKEN}")
+    );
     assert_eq!(script.fields["observatory"], "oca");
 }
 
@@ -163,16 +215,26 @@ fn later_files_are_laid_over_earlier_ones() {
     assert_eq!(site.nats.urls, ["nats://b:4222"]);
     assert_eq!(site.nats.subject_prefix.as_str(), "x");
     let ids: Vec<_> = site.services.iter().map(|entry| entry.id.as_str()).collect();
-    assert_eq!(ids, ["hello_world.main", "weather_importer.main", "hello_world.new"]);
+    assert_eq!(
+        ids,
+        ["hello_world.main", "weather_importer.main", "hello_world.new"]
+    );
     let expected = serde_json::json!({"message": "two", "peer": {"name": "a", "ports": [2, 3]}});
-    assert_eq!(serde_json::Value::Object(site.services[0].fields.clone()), expected);
+    assert_eq!(
+        serde_json::Value::Object(site.services[0].fields.clone()),
+        expected
+    );
 }
 
 #[test]
 fn a_problem_in_one_entry_does_not_hurt_the_others_at_run_time() {
     let host = Host::new();
     let path = host.root.path().join("services.yaml");
-    fs::write(&path, "services:\n- type: hello_world\n  message: hi\n- type: nowhere\n  restart: maybe\n").unwrap();
+    fs::write(
+        &path,
+        "services:\n- type: hello_world\n  message: hi\n- type: nowhere\n  restart: maybe\n",
+    )
+    .unwrap();
     let found = host.found(&[&path]);
     assert_eq!(load(&found, &host.types).unwrap_err().len(), 2);
 
@@ -190,12 +252,28 @@ fn a_problem_in_one_entry_does_not_hurt_the_others_at_run_time() {
 fn a_service_without_an_entry_has_what_holds_for_all() {
     let host = Host::new();
     let path = host.root.path().join("services.yaml");
-    fs::write(&path, "message: for all\ndefaults: {log_level: debug}\nnats: {required: true}\n").unwrap();
-    let loaded = load_service(&host.found(&[&path]), &id("hello_world.dev"), &manifest("hello_world")).unwrap();
-    let [entry] = &loaded.site.services[..] else { panic!("one entry expected") };
+    fs::write(
+        &path,
+        "message: for all\ndefaults: {log_level: debug}\nnats: {required: true}\n",
+    )
+    .unwrap();
+    let loaded = load_service(
+        &host.found(&[&path]),
+        &id("hello_world.dev"),
+        &manifest("hello_world"),
+    )
+    .unwrap();
+    let [entry] = &loaded.site.services[..] else {
+        panic!("one entry expected")
+    };
     assert!(!entry.declared && entry.required);
     assert_eq!(entry.fields["message"], "for all");
-    let nothing = load_service(&Found::files([]), &id("hello_world.dev"), &manifest("hello_world")).unwrap();
+    let nothing = load_service(
+        &Found::files([]),
+        &id("hello_world.dev"),
+        &manifest("hello_world"),
+    )
+    .unwrap();
     assert!(nothing.site.services[0].fields.is_empty());
     assert_eq!(nothing.site.nats.urls, ["nats://127.0.0.1:4222"]);
 }
@@ -206,7 +284,10 @@ fn what_reads_differently_elsewhere_is_told() {
     let text = "services:\n- type: hello_world\n  variant: no\n  restart_sec: 30\n- type: script\n  exec: /bin/sh\n  \
                 restart_secs: 5\n  instance_context: a\n";
     let warnings = host.load_text(text).unwrap().warnings;
-    let messages: Vec<_> = warnings.iter().map(|warning| warning.message().to_owned()).collect();
+    let messages: Vec<_> = warnings
+        .iter()
+        .map(|warning| warning.message().to_owned())
+        .collect();
     assert_eq!(
         messages,
         [
@@ -220,21 +301,43 @@ fn what_reads_differently_elsewhere_is_told() {
 #[test]
 fn a_file_that_is_too_large_is_not_read() {
     let host = Host::new();
-    let problems = host.load_text(&format!("services: [] #{}", "x".repeat(9 << 20))).unwrap_err();
-    assert!(problems.to_string().contains("is larger than 8 MiB"), "{problems}");
+    let problems = host
+        .load_text(&format!("services: [] #{}", "x".repeat(9 << 20)))
+        .unwrap_err();
+    assert!(
+        problems.to_string().contains("is larger than 8 MiB"),
+        "{problems}"
+    );
     let bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned()
-        + &('b'..='i').map(|c| format!("{c}: &{c} [{}]\n", format!("*{}, ", (c as u8 - 1) as char).repeat(10))).collect::<String>();
+        + &('b'..='i')
+            .map(|c| {
+                format!(
+                    "{c}: &{c} [{}]\n",
+                    format!("*{}, ", (c as u8 - 1) as char).repeat(10)
+                )
+            })
+            .collect::<String>();
     let problems = host.load_text(&bomb).unwrap_err();
-    assert!(problems.to_string().contains("too large or too deep"), "{problems}");
+    assert!(
+        problems.to_string().contains("too large or too deep"),
+        "{problems}"
+    );
 }
 
 #[test]
 fn the_documentation_lists_every_key() {
     let path = "../../docs/configuration.md";
     let text = fs::read_to_string(path).unwrap();
-    let (before, rest) = text.split_once("<!-- keys -->\n").expect("the mark `<!-- keys -->`");
-    let (_, after) = rest.split_once("<!-- end of keys -->\n").expect("the mark `<!-- end of keys -->`");
-    let current = format!("{before}<!-- keys -->\n\n{}\n<!-- end of keys -->\n{after}", tcs_config::reference());
+    let (before, rest) = text
+        .split_once("<!-- keys -->\n")
+        .expect("the mark `<!-- keys -->`");
+    let (_, after) = rest
+        .split_once("<!-- end of keys -->\n")
+        .expect("the mark `<!-- end of keys -->`");
+    let current = format!(
+        "{before}<!-- keys -->\n\n{}\n<!-- end of keys -->\n{after}",
+        tcs_config::reference()
+    );
     if std::env::var_os("TCS_WRITE_DOCS").is_some() {
         fs::write(path, &current).unwrap();
         return;
@@ -280,15 +383,37 @@ thread_local! {
 }
 
 fn key() -> impl Strategy<Value = String> {
-    let common: Vec<String> = tcs_config::entry_names().filter(|name| *name != "type").map(str::to_owned).collect();
-    let own = ["interval", "message", "repeat", "tone", "peer", "other"].map(str::to_owned).to_vec();
+    let common: Vec<String> = tcs_config::entry_names()
+        .filter(|name| *name != "type")
+        .map(str::to_owned)
+        .collect();
+    let own = ["interval", "message", "repeat", "tone", "peer", "other"]
+        .map(str::to_owned)
+        .to_vec();
     proptest::sample::select([common, own].concat())
 }
 
 fn value() -> impl Strategy<Value = String> {
     proptest::sample::select(vec![
-        "5", "-1", "1.5", "text", "\"\"", "~", "true", "no", "[]", "[1, a]", "{a: b}", "5s", "0", "\"${X}\"", "\"${\"",
-        "{name: a}", "99999999999999999999", "010", "\"ü\\n\"",
+        "5",
+        "-1",
+        "1.5",
+        "text",
+        "\"\"",
+        "~",
+        "true",
+        "no",
+        "[]",
+        "[1, a]",
+        "{a: b}",
+        "5s",
+        "0",
+        "\"${X}\"",
+        "\"${\"",
+        "{name: a}",
+        "99999999999999999999",
+        "010",
+        "\"ü\\n\"",
     ])
     .prop_map(str::to_owned)
 }

@@ -35,11 +35,14 @@ pub(crate) enum ArgumentError {
     #[error("`{0}` is one word too many: expected [COMMAND] [CONFIG.yaml] [VARIANT]")]
     TooMany(String),
     #[error("`{id}` is no {service_type}: expected `--id {service_type}.VARIANT`")]
-    OtherType { id: ServiceId, service_type: ServiceType },
+    OtherType {
+        id: ServiceId,
+        service_type: ServiceType,
+    },
     #[error("`--set {0}` is no assignment: expected `--set KEY=VALUE`")]
     Assignment(String),
-    #[error("`--log {text}` is neither a level nor a filter: {reason}")]
-    Log { text: String, reason: String },
+    #[error("--log: {0}")]
+    Log(String),
     #[error(transparent)]
     Id(#[from] IdError),
 }
@@ -89,9 +92,15 @@ pub(crate) fn parse(
     words: impl IntoIterator<Item = std::ffi::OsString>,
 ) -> Result<impl FnOnce(&ServiceType, bool) -> Result<Arguments, ArgumentError>, clap::Error> {
     let about = binary.description;
-    let mut command = Raw::command().name(binary.name).version(binary.version).about(about);
+    let mut command = Raw::command()
+        .name(binary.name)
+        .version(binary.version)
+        .about(about);
     let usage = command.render_usage().to_string();
-    let usage = usage.trim_start_matches("Usage: ").lines().map(|line| format!("{} {}", binary.name, line.trim()));
+    let usage = usage
+        .trim_start_matches("Usage: ")
+        .lines()
+        .map(|line| format!("{} {}", binary.name, line.trim()));
     command = command.override_usage(usage.collect::<Vec<_>>().join("\n       "));
     let raw = Raw::from_arg_matches(&command.try_get_matches_from(words)?)?;
     Ok(move |service_type: &ServiceType, managed: bool| raw.understand(service_type, managed))
@@ -119,18 +128,27 @@ impl Raw {
             }
         };
         if id.service_type() != *service_type {
-            return Err(ArgumentError::OtherType { id, service_type: service_type.clone() });
+            return Err(ArgumentError::OtherType {
+                id,
+                service_type: service_type.clone(),
+            });
         }
         if let Some(text) = &self.log {
-            crate::log::filter(text)
-                .map_err(|error| ArgumentError::Log { text: text.clone(), reason: error.to_string() })?;
+            crate::log::filter(text).map_err(ArgumentError::Log)?;
         }
         let set = self.set.into_iter().map(|text| match text.split_once('=') {
             Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
             _ => Err(ArgumentError::Assignment(text)),
         });
         let set = set.collect::<Result<_, _>>()?;
-        Ok(Arguments { command, id, config: self.config.or(file), set, log: self.log, no_nats: self.no_nats })
+        Ok(Arguments {
+            command,
+            id,
+            config: self.config.or(file),
+            set,
+            log: self.log,
+            no_nats: self.no_nats,
+        })
     }
 }
 
@@ -141,7 +159,11 @@ fn is_file(word: &str) -> bool {
 
 /// Reads an id, or a unit instance in which `main` is left out.
 fn read_id(text: &str) -> Result<ServiceId, IdError> {
-    if text.contains('.') { ServiceId::parse(text) } else { ServiceId::from_instance(text) }
+    if text.contains('.') {
+        ServiceId::parse(text)
+    } else {
+        ServiceId::from_instance(text)
+    }
 }
 
 #[cfg(test)]
@@ -149,8 +171,15 @@ mod tests {
     use super::*;
 
     fn read(line: &str, managed: bool) -> Result<Arguments, ArgumentError> {
-        let binary = Binary { name: "plan_runner", version: "1.0.0", description: "", service_type: None };
-        let words = std::iter::once("plan_runner").chain(line.split_whitespace()).map(Into::into);
+        let binary = Binary {
+            name: "plan_runner",
+            version: "1.0.0",
+            description: "",
+            service_type: None,
+        };
+        let words = std::iter::once("plan_runner")
+            .chain(line.split_whitespace())
+            .map(Into::into);
         let service_type = ServiceType::parse("plan_runner").unwrap();
         parse(&binary, words).unwrap()(&service_type, managed)
     }
@@ -160,8 +189,14 @@ mod tests {
         assert_eq!(read("", false).unwrap().id.as_str(), "plan_runner.dev");
         assert_eq!(read("", true).unwrap().id.as_str(), "plan_runner.main");
         assert_eq!(read("zb08", false).unwrap().id.as_str(), "plan_runner.zb08");
-        assert_eq!(read("--id plan_runner", true).unwrap().id.as_str(), "plan_runner.main");
-        assert_eq!(read("--id plan_runner.zb08", true).unwrap().id.as_str(), "plan_runner.zb08");
+        assert_eq!(
+            read("--id plan_runner", true).unwrap().id.as_str(),
+            "plan_runner.main"
+        );
+        assert_eq!(
+            read("--id plan_runner.zb08", true).unwrap().id.as_str(),
+            "plan_runner.zb08"
+        );
     }
 
     #[test]
@@ -169,17 +204,23 @@ mod tests {
         let arguments = read("./here.conf zb08", false).unwrap();
         assert_eq!(arguments.config.as_deref(), Some("./here.conf".as_ref()));
         assert_eq!(arguments.id.as_str(), "plan_runner.zb08");
-        assert_eq!(read("check site.yaml", false).unwrap().command, Some(Command::Check));
+        assert_eq!(
+            read("check site.yaml", false).unwrap().command,
+            Some(Command::Check)
+        );
         assert!(read("site", false).unwrap().config.is_none());
     }
 
     #[test]
     fn what_cannot_be_followed_says_what_is_expected() {
         let message = |line| read(line, false).unwrap_err().to_string();
-        assert_eq!(message("--id dome.a"), "`dome.a` is no plan_runner: expected `--id plan_runner.VARIANT`");
+        assert_eq!(
+            message("--id dome.a"),
+            "`dome.a` is no plan_runner: expected `--id plan_runner.VARIANT`"
+        );
         assert!(message("a b").contains("one word too many"));
         assert!(message("--set x").contains("KEY=VALUE"));
-        assert!(message("--log loud").contains("neither a level"));
+        assert!(message("--log loud").contains("`loud` is neither a level"));
         assert!(message("Zb08").contains("a variant allows only"));
     }
 }

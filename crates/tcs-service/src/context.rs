@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tcs_bus::Bus;
+use tcs_bus::{Bus, Presence, PresenceOptions};
 use tcs_wire::{ServiceId, Status};
-use tokio::sync::mpsc;
+use tokio::sync::{SetOnce, mpsc};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ending::{Ended, Failure};
@@ -21,6 +20,7 @@ use crate::monitor::Monitor;
 use crate::notify;
 use crate::process::ProcessContext;
 use crate::service::Service;
+use crate::stop::Stop;
 use crate::watchdog::Watchdog;
 
 type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
@@ -29,11 +29,12 @@ type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + 
 pub(crate) struct Core {
     pub(crate) id: ServiceId,
     pub(crate) process: Arc<ProcessContext>,
-    pub(crate) stop: CancellationToken,
+    pub(crate) stop: Arc<Stop>,
     pub(crate) watchdog: Arc<Watchdog>,
     pub(crate) monitor: Monitor,
     pub(crate) tasks: TaskTracker,
     pub(crate) started: Instant,
+    pub(crate) ready: SetOnce<()>,
     failures: mpsc::UnboundedSender<Failure>,
     record: Mutex<Record>,
     check: Mutex<Option<Check>>,
@@ -43,7 +44,7 @@ impl Core {
     pub(crate) fn new(
         id: ServiceId,
         process: Arc<ProcessContext>,
-        stop: CancellationToken,
+        stop: Arc<Stop>,
         watchdog: Arc<Watchdog>,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Failure>) {
         let (failures, failed) = mpsc::unbounded_channel();
@@ -55,11 +56,24 @@ impl Core {
             monitor: Monitor::default(),
             tasks: TaskTracker::new(),
             started: Instant::now(),
+            ready: SetOnce::new(),
             failures,
             record: Mutex::default(),
             check: Mutex::default(),
         };
         (Arc::new(core), failed)
+    }
+
+    /// Lets the status appear on NATS.
+    pub(crate) fn announce(&self) {
+        if let Some(bus) = self.process.bus() {
+            let options = PresenceOptions {
+                id: self.id.clone(),
+                parent: self.process.manager().cloned(),
+                hostname: self.process.hostname().to_owned(),
+            };
+            self.monitor.attach(Presence::new(bus, options));
+        }
     }
 
     pub(crate) fn record(&self) -> Record {
@@ -79,19 +93,27 @@ pub struct Context<S: Service> {
 
 impl<S: Service> Clone for Context<S> {
     fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core), config: Arc::clone(&self.config) }
+        Self {
+            core: Arc::clone(&self.core),
+            config: Arc::clone(&self.config),
+        }
     }
 }
 
 impl<S: Service> fmt::Debug for Context<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("id", &self.core.id).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("id", &self.core.id)
+            .finish_non_exhaustive()
     }
 }
 
 impl<S: Service> Context<S> {
     pub(crate) fn new(core: Arc<Core>, config: S::Config) -> Self {
-        Self { core, config: Arc::new(config) }
+        Self {
+            core,
+            config: Arc::new(config),
+        }
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
@@ -118,7 +140,10 @@ impl<S: Service> Context<S> {
     /// # Errors
     /// When the process runs without NATS (`--no-nats`); exit code 69.
     pub fn bus(&self) -> Result<&Bus> {
-        self.core.process.bus().ok_or_else(|| Error::unavailable("this run is without NATS (--no-nats)"))
+        self.core
+            .process
+            .bus()
+            .ok_or_else(|| Error::unavailable("this run is without NATS (--no-nats)"))
     }
 
     /// Waits for `time`. Returns false, at once, when the service is to stop.
@@ -137,7 +162,10 @@ impl<S: Service> Context<S> {
     pub fn every(&self, interval: impl Into<Duration>) -> Every<S> {
         let mut interval = tokio::time::interval(interval.into());
         interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        Every { ctx: self.clone(), interval }
+        Every {
+            ctx: self.clone(),
+            interval,
+        }
     }
 
     /// Waits for anything that may rightly take long: a message, a connection, a person.
@@ -149,7 +177,7 @@ impl<S: Service> Context<S> {
         let stopped_or_done = async {
             tokio::select! {
                 biased;
-                () = self.core.stop.cancelled() => None,
+                () = self.core.stop.begun() => None,
                 output = future => Some(output),
             }
         };
@@ -158,12 +186,12 @@ impl<S: Service> Context<S> {
 
     /// Waits until the service is to stop.
     pub async fn shutdown(&self) {
-        self.core.watchdog.idle(self.core.stop.cancelled()).await;
+        self.core.watchdog.idle(self.core.stop.begun()).await;
     }
 
     /// Returns whether the service is to stop.
     pub fn is_stopping(&self) -> bool {
-        self.core.stop.is_cancelled()
+        self.core.stop.has_begun()
     }
 
     /// Shows a sign of life in the midst of long work.

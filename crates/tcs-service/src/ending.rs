@@ -32,12 +32,16 @@ impl Ended {
         let at = name.map(|name| format!("{name}: ")).unwrap_or_default();
         match self {
             Self::Done => None,
-            Self::Failed(error) => {
-                Some(Failure { exit: error.exit_code(), message: format!("{at}{error}"), panicked: false })
-            }
-            Self::Panicked(text) => {
-                Some(Failure { exit: Exit::Bug, message: format!("{at}panic: {text}"), panicked: true })
-            }
+            Self::Failed(error) => Some(Failure {
+                exit: error.exit_code(),
+                message: format!("{at}{error}"),
+                panicked: false,
+            }),
+            Self::Panicked(text) => Some(Failure {
+                exit: Exit::Bug,
+                message: format!("{at}panic: {text}"),
+                panicked: true,
+            }),
         }
     }
 }
@@ -52,7 +56,11 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), panicked: false }
+        Self {
+            exit,
+            message: message.into(),
+            panicked: false,
+        }
     }
 }
 
@@ -66,7 +74,11 @@ pub(crate) struct End {
 
 impl From<Failure> for End {
     fn from(failure: Failure) -> Self {
-        Self { exit: failure.exit, status: Status::Failed, message: failure.message }
+        Self {
+            exit: failure.exit,
+            status: Status::Failed,
+            message: failure.message,
+        }
     }
 }
 
@@ -77,13 +89,21 @@ mod tests {
     #[test]
     fn a_task_fails_under_its_name() {
         let failed = Ended::Failed(Error::unavailable("no camera")).failure(Some("exposures"));
-        assert_eq!(failed, Some(Failure::new(Exit::Unavailable, "exposures: no camera")));
+        assert_eq!(
+            failed,
+            Some(Failure::new(Exit::Unavailable, "exposures: no camera"))
+        );
     }
 
     #[test]
     fn a_panic_is_a_bug_with_its_words() {
-        let failure = Ended::of(Err(Box::new("index out of bounds"))).failure(None).unwrap();
-        assert_eq!((failure.exit, failure.message.as_str()), (Exit::Bug, "panic: index out of bounds"));
+        let failure = Ended::of(Err(Box::new("index out of bounds")))
+            .failure(None)
+            .unwrap();
+        assert_eq!(
+            (failure.exit, failure.message.as_str()),
+            (Exit::Bug, "panic: index out of bounds")
+        );
         assert!(Ended::of(Ok(Ok(()))).failure(None).is_none());
     }
 }

@@ -57,13 +57,19 @@ impl Error {
     }
 
     fn from_exit(exit: Exit, message: impl fmt::Display) -> Self {
-        Self { exit, inner: anyhow::Error::msg(message.to_string()) }
+        Self {
+            exit,
+            inner: anyhow::Error::msg(message.to_string()),
+        }
     }
 }
 
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        Self { exit: Exit::Failed, inner: error.into() }
+        Self {
+            exit: Exit::Failed,
+            inner: error.into(),
+        }
     }
 }
 
@@ -110,13 +116,17 @@ mod tests {
     use super::*;
 
     fn read() -> Result<String> {
-        Ok(std::fs::read_to_string("/nowhere/at/all").context("reading the station list")?)
+        let text = std::fs::read_to_string("/nowhere/at/all").context("reading the station list")?;
+        Ok(text)
     }
 
     #[test]
     fn any_error_comes_by_question_mark_with_its_chain() {
         let error = read().unwrap_err();
-        assert_eq!(error.to_string(), "reading the station list: No such file or directory (os error 2)");
+        assert_eq!(
+            error.to_string(),
+            "reading the station list: No such file or directory (os error 2)"
+        );
         assert_eq!(error.exit_code(), Exit::Failed);
     }
 
@@ -124,6 +134,11 @@ mod tests {
     fn the_exit_code_survives_more_context() {
         let error = read().or_exit(Exit::Unavailable).context("starting").unwrap_err();
         assert_eq!(error.exit_code(), Exit::Unavailable);
-        assert_eq!(Error::configuration("no stations").context("starting").exit_code(), Exit::Configuration);
+        assert_eq!(
+            Error::configuration("no stations")
+                .context("starting")
+                .exit_code(),
+            Exit::Configuration
+        );
     }
 }

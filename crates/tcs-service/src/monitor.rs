@@ -21,9 +21,10 @@ impl Own {
     fn shown(&self) -> (Status, String) {
         match &self.complaint {
             None => (self.status, self.message.clone()),
-            Some(complaint) => {
-                (Status::aggregate([self.status, Status::Error]), format!("health check: {complaint}"))
-            }
+            Some(complaint) => (
+                Status::aggregate([self.status, Status::Error]),
+                format!("health check: {complaint}"),
+            ),
         }
     }
 }
@@ -36,10 +37,9 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    /// Publishes to NATS from now on too.
+    /// Publishes to NATS too, from the next change on.
     pub(crate) fn attach(&self, presence: Presence) {
         let _ = self.presence.set(presence);
-        self.publish(&self.own(), None);
     }
 
     /// Returns what is shown at present.
@@ -76,7 +76,12 @@ impl Monitor {
     /// Says the last word: what comes after it is not published any more.
     pub(crate) fn end(&self, status: Status, message: &str, details: Option<StatusDetails>) {
         let mut own = self.own();
-        *own = Own { status, message: message.to_owned(), ended: true, ..Own::default() };
+        *own = Own {
+            status,
+            message: message.to_owned(),
+            ended: true,
+            ..Own::default()
+        };
         self.publish(&own, details);
     }
 
@@ -113,7 +118,10 @@ mod tests {
         let monitor = Monitor::default();
         monitor.set(Status::Busy, "exposing");
         monitor.set_complaint(Some("the shutter is stuck".to_owned()));
-        assert_eq!(monitor.shown(), (Status::Error, "health check: the shutter is stuck".to_owned()));
+        assert_eq!(
+            monitor.shown(),
+            (Status::Error, "health check: the shutter is stuck".to_owned())
+        );
         monitor.set_complaint(None);
         assert_eq!(monitor.shown(), (Status::Busy, "exposing".to_owned()));
     }

@@ -36,7 +36,11 @@ pub(crate) fn watchdog_period() -> Option<Duration> {
 
 /// A newline would end the assignment and begin another one.
 fn one_line(line: &str) -> String {
-    line.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" | ")
+    line.split(['\n', '\r'])
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" | ")
 }
 
 fn send(state: NotifyState<'_>) {

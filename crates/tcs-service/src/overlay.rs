@@ -28,12 +28,19 @@ pub(crate) fn from_environment(
     service_type: &ServiceType,
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Vec<Override> {
-    let prefix = format!("TCS__{}__", service_type.as_str().replace('.', "_").to_uppercase());
+    let prefix = format!(
+        "TCS__{}__",
+        service_type.as_str().replace('.', "_").to_uppercase()
+    );
     let mut found: Vec<Override> = variables
         .into_iter()
         .filter_map(|(name, text)| {
             let key = name.strip_prefix(&prefix)?.to_lowercase().replace("__", ".");
-            (!key.is_empty()).then_some(Override { key, text, origin: name })
+            (!key.is_empty()).then_some(Override {
+                key,
+                text,
+                origin: name,
+            })
         })
         .collect();
     found.sort_by(|a, b| a.key.cmp(&b.key));
@@ -50,7 +57,11 @@ pub(crate) fn from_arguments(set: &[(String, String)]) -> impl Iterator<Item = O
 }
 
 /// Lays one value over `fields`, read as the type that `schema` has for it.
-pub(crate) fn apply(fields: &mut Map<String, Value>, from: &Override, schema: &Value) -> Result<(), UnknownKey> {
+pub(crate) fn apply(
+    fields: &mut Map<String, Value>,
+    from: &Override,
+    schema: &Value,
+) -> Result<(), UnknownKey> {
     let mut wanted = schema;
     let mut place = fields;
     let mut parts = from.key.split('.').peekable();
@@ -77,21 +88,35 @@ pub(crate) fn apply(fields: &mut Map<String, Value>, from: &Override, schema: &V
 /// Returns the schema of a property, or the known ones where it has none and none else is allowed.
 fn property<'a>(root: &'a Value, schema: &'a Value, name: &str) -> Result<&'a Value, String> {
     let schema = resolve(root, schema);
-    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return Ok(&Value::Null) };
-    let open = schema.get("additionalProperties").is_some_and(|more| *more != Value::Bool(false));
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
+        return Ok(&Value::Null);
+    };
+    let open = schema
+        .get("additionalProperties")
+        .is_some_and(|more| *more != Value::Bool(false));
     match properties.get(name) {
         Some(found) => Ok(found),
         None if open => Ok(&Value::Null),
-        None => Err(properties.keys().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")),
+        None => Err(properties
+            .keys()
+            .map(|key| format!("`{key}`"))
+            .collect::<Vec<_>>()
+            .join(", ")),
     }
 }
 
 /// Follows `$ref`, and an alternative with null to what else it may be.
 fn resolve<'a>(root: &'a Value, mut schema: &'a Value) -> &'a Value {
     for _ in 0..32 {
-        let target = schema.get("$ref").and_then(Value::as_str).map(|at| at.trim_start_matches('#'));
+        let target = schema
+            .get("$ref")
+            .and_then(Value::as_str)
+            .map(|at| at.trim_start_matches('#'));
         let alternatives = schema.get("anyOf").and_then(Value::as_array);
-        let real = alternatives.and_then(|all| all.iter().find(|one| one.get("type").is_none_or(|kind| kind != "null")));
+        let real = alternatives.and_then(|all| {
+            all.iter()
+                .find(|one| one.get("type").is_none_or(|kind| kind != "null"))
+        });
         match (target, real) {
             (Some(target), _) => schema = root.pointer(target).unwrap_or(&Value::Null),
             (None, Some(real)) => schema = real,
@@ -133,7 +158,9 @@ mod tests {
 
     fn set(key: &str, text: &str) -> Result<Value, UnknownKey> {
         let mut fields = Map::from_iter([("message".to_owned(), json!("from the file"))]);
-        let from = from_arguments(&[(key.to_owned(), text.to_owned())]).next().unwrap();
+        let from = from_arguments(&[(key.to_owned(), text.to_owned())])
+            .next()
+            .unwrap();
         apply(&mut fields, &from, &schema()).map(|()| fields.into())
     }
 
@@ -142,23 +169,34 @@ mod tests {
         assert_eq!(set("message", "5").unwrap()["message"], "5");
         assert_eq!(set("count", "5").unwrap()["count"], 5);
         assert_eq!(set("limits.wind", "12.5").unwrap()["limits"]["wind"], 12.5);
-        assert_eq!(set("count", "five").unwrap()["count"], "five", "refused later, with its reason");
+        assert_eq!(
+            set("count", "five").unwrap()["count"],
+            "five",
+            "refused later, with its reason"
+        );
     }
 
     #[test]
     fn a_wrong_key_names_the_right_ones() {
         assert_eq!(
             set("mesage", "x").unwrap_err().to_string(),
-            "--set mesage=x: there is no key `mesage`, known are `message`, `count`, `limits`"
+            "--set mesage=x: there is no key `mesage`, known are `count`, `limits`, `message`"
         );
     }
 
     #[test]
     fn variables_of_other_types_are_left_alone() {
-        let variables = [("TCS__SKY_CAM__LIMITS__WIND", "3"), ("TCS__SKY__X", "1"), ("TCS_CONFIG", "f")];
+        let variables = [
+            ("TCS__SKY_CAM__LIMITS__WIND", "3"),
+            ("TCS__SKY__X", "1"),
+            ("TCS_CONFIG", "f"),
+        ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let found = from_environment(&ServiceType::parse("sky.cam").unwrap(), variables);
         assert_eq!(found.len(), 1);
-        assert_eq!((found[0].key.as_str(), found[0].origin.as_str()), ("limits.wind", "TCS__SKY_CAM__LIMITS__WIND"));
+        assert_eq!(
+            (found[0].key.as_str(), found[0].origin.as_str()),
+            ("limits.wind", "TCS__SKY_CAM__LIMITS__WIND")
+        );
     }
 }

@@ -6,10 +6,13 @@ use std::time::Duration;
 use tcs_bus::{Bus, BusOptions, ConnectError, Connection};
 use tcs_config::NatsSettings;
 use tcs_wire::ServiceId;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
-/// How long the last messages may take when the process ends.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long the first connection may take when there is nothing left to do but to say goodbye.
+const FIRST_CONNECTION: Duration = Duration::from_secs(1);
+/// How long the last messages may take; the outbox looks for a missing stream every 2 s.
+const FAREWELL: Duration = Duration::from_millis(2500);
 /// Who manages the unit; set by it.
 pub(crate) const MANAGER_VARIABLE: &str = "TCS_MANAGER";
 
@@ -40,7 +43,12 @@ impl ProcessContext {
             };
             Some(Bus::connect(options).await?)
         };
-        Ok(Arc::new(Self { bus, hostname: hostname(), manager, urls: nats.urls.clone() }))
+        Ok(Arc::new(Self {
+            bus,
+            hostname: hostname(),
+            manager,
+            urls: nats.urls.clone(),
+        }))
     }
 
     /// Returns the connection to NATS; none where the process runs without.
@@ -89,22 +97,43 @@ impl ProcessContext {
     pub(crate) async fn ensure_streams(&self) {
         let Some(bus) = &self.bus else { return };
         let mut connection = bus.connection();
-        if connection.wait_for(|state| *state == Connection::Connected).await.is_err() {
+        if connection
+            .wait_for(|state| *state == Connection::Connected)
+            .await
+            .is_err()
+        {
             return;
         }
         match bus.ensure_streams().await {
-            Ok(faults) => faults.iter().for_each(|fault| warn!("stream {}: {}", fault.stream, fault.text)),
+            Ok(faults) => faults
+                .iter()
+                .for_each(|fault| warn!("stream {}: {}", fault.stream, fault.text)),
             Err(error) => warn!("nothing is kept on NATS: {error}"),
         }
     }
 
-    /// Sends what still waits, and closes the connection.
+    /// Sends what still waits.
+    ///
+    /// A job may be over before the first connection is made, so that is waited for, but not for a server that has
+    /// already shown to be away.
+    pub(crate) async fn flush(&self) {
+        let Some(bus) = &self.bus else { return };
+        let mut connection = bus.connection();
+        let attempted = connection.wait_for(|state| !matches!(state, Connection::Away { reason: None, .. }));
+        let _ = timeout(FIRST_CONNECTION, attempted).await;
+        if bus.is_connected() {
+            bus.flush(FAREWELL).await;
+        }
+        let (waiting, _) = bus.outbox_counts();
+        if waiting > 0 {
+            warn!("NATS does not take the last word, messages lost: {waiting}");
+        }
+    }
+
+    /// Closes the connection.
     pub(crate) async fn close(&self) {
-        if let Some(bus) = &self.bus
-            && !bus.close(FAREWELL).await
-            && bus.outbox_counts().0 > 0
-        {
-            warn!("NATS is away, {} messages are lost", bus.outbox_counts().0);
+        if let Some(bus) = &self.bus {
+            bus.close(Duration::from_millis(500)).await;
         }
     }
 }

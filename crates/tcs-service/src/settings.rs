@@ -11,8 +11,8 @@ use thiserror::Error;
 use crate::arguments::Arguments;
 use crate::overlay::{self, Override, UnknownKey};
 
-/// How long an orderly end may take unless the entry says otherwise.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long systemd waits for an orderly end unless the entry says otherwise: as in the unit's template.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 /// The longest silence of a job's loop unless the entry says otherwise (design decision 17).
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -28,7 +28,11 @@ pub(crate) enum SettingsError {
     #[error(transparent)]
     Unknown(#[from] UnknownKey),
     #[error("{origin}: `{key}` is wrong: {reason}")]
-    Value { origin: String, key: String, reason: String },
+    Value {
+        origin: String,
+        key: String,
+        reason: String,
+    },
     #[error("the configuration is wrong: {reason}")]
     Whole { reason: String },
 }
@@ -53,7 +57,11 @@ pub(crate) struct Settings {
 }
 
 /// Reads the configuration of the instance that `arguments` name.
-pub(crate) fn read(arguments: &Arguments, manifest: &Manifest, by_hand: bool) -> Result<Settings, SettingsError> {
+pub(crate) fn read(
+    arguments: &Arguments,
+    manifest: &Manifest,
+    by_hand: bool,
+) -> Result<Settings, SettingsError> {
     let found = tcs_config::find(arguments.config.as_deref(), by_hand)?;
     let loaded = tcs_config::load_service(&found, &arguments.id, manifest)?;
     let entry = loaded.site.services.first();
@@ -66,9 +74,15 @@ pub(crate) fn read(arguments: &Arguments, manifest: &Manifest, by_hand: bool) ->
     for from in &overrides {
         overlay::apply(&mut fields, from, &manifest.config)?;
     }
-    let level = entry.and_then(|entry| entry.log_level).map(|level| level.as_str().to_owned());
+    let level = entry
+        .and_then(|entry| entry.log_level)
+        .map(|level| level.as_str().to_owned());
     let names = |paths: &[std::path::PathBuf]| {
-        paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+        paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     Ok(Settings {
         fields,
@@ -76,12 +90,23 @@ pub(crate) fn read(arguments: &Arguments, manifest: &Manifest, by_hand: bool) ->
         required: entry.map_or(loaded.site.nats.required, |entry| entry.required),
         stop_timeout: entry.and_then(|entry| entry.stop_timeout).unwrap_or(STOP_TIMEOUT),
         silence: entry.and_then(|entry| entry.watchdog).unwrap_or(SILENCE),
-        log: arguments.log.clone().or(level).unwrap_or_else(|| "info".to_owned()),
+        log: arguments
+            .log
+            .clone()
+            .or(level)
+            .unwrap_or_else(|| "info".to_owned()),
         warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
         source: match (found.files.as_slice(), entry.is_some_and(|entry| entry.declared)) {
-            ([], _) => format!("no configuration file (looked for {}), defaults are used", names(&found.looked_at)),
+            ([], _) => format!(
+                "no configuration file (looked for {}), defaults are used",
+                names(&found.looked_at)
+            ),
             (files, true) => format!("configuration from {}", names(files)),
-            (files, false) => format!("{} is not declared in {}, defaults are used", arguments.id, names(files)),
+            (files, false) => format!(
+                "{} is not declared in {}, defaults are used",
+                arguments.id,
+                names(files)
+            ),
         },
         nats: loaded.site.nats,
         overrides,
@@ -103,10 +128,20 @@ impl Settings {
             without.remove(*key);
             read(&without).map_or_else(|other| other.to_string() != reason, |_| true)
         });
-        let Some(key) = culprit else { return Err(SettingsError::Whole { reason }) };
+        let Some(key) = culprit else {
+            return Err(SettingsError::Whole { reason });
+        };
         let top = |from: &&Override| from.key.split('.').next() == Some(key);
-        let origin = self.overrides.iter().rfind(top).map_or(&self.source, |from| &from.origin);
-        Err(SettingsError::Value { origin: origin.clone(), key: key.clone(), reason })
+        let origin = self
+            .overrides
+            .iter()
+            .rfind(top)
+            .map_or(&self.source, |from| &from.origin);
+        Err(SettingsError::Value {
+            origin: origin.clone(),
+            key: key.clone(),
+            reason,
+        })
     }
 
     /// Returns the values with the defaults of the code below them, as far as the schema tells these.

@@ -80,7 +80,9 @@ impl<'de> Deserialize<'de> for TimeSpan {
                 text.parse().map_err(E::custom)
             }
             fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<TimeSpan, E> {
-                Duration::try_from_secs_f64(seconds).map(TimeSpan).map_err(E::custom)
+                Duration::try_from_secs_f64(seconds)
+                    .map(TimeSpan)
+                    .map_err(E::custom)
             }
             fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<TimeSpan, E> {
                 Ok(TimeSpan::from_secs(seconds))

@@ -85,7 +85,13 @@ impl Watchdog {
     }
 
     fn with(feed: WatchdogFeed, period: Option<Duration>, ping: fn()) -> Arc<Self> {
-        Arc::new(Self { feed, period, book: Mutex::default(), next_id: AtomicU64::new(1), ping })
+        Arc::new(Self {
+            feed,
+            period,
+            book: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            ping,
+        })
     }
 
     /// Returns the time between two pings of the runtime's own timer, when one is called for.
@@ -110,7 +116,9 @@ impl Watchdog {
     /// Awaits what may take long without being a hang: the wait itself is a sign of life.
     pub(crate) async fn idle<F: Future>(&self, future: F) -> F::Output {
         let _waiting = Waiting::begin(self);
-        let Some(period) = self.period else { return future.await };
+        let Some(period) = self.period else {
+            return future.await;
+        };
         let mut future = pin!(future);
         let mut tick = interval(period / 4);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -125,13 +133,13 @@ impl Watchdog {
 
     /// Runs a task whose waits count as its own; when it has ended, nothing is expected of it any more.
     pub(crate) async fn track<F: Future>(&self, future: F) -> F::Output {
-        let ended = Ended(self, LoopId(self.next_id.fetch_add(1, Ordering::Relaxed)));
-        CURRENT.scope(ended.1, future).await
+        let end = LoopEnd(self, LoopId(self.next_id.fetch_add(1, Ordering::Relaxed)));
+        CURRENT.scope(end.1, future).await
     }
 
     /// As [`Watchdog::track`], for `run`.
     pub(crate) async fn track_main<F: Future>(&self, future: F) -> F::Output {
-        let _ended = Ended(self, MAIN);
+        let _end = LoopEnd(self, MAIN);
         CURRENT.scope(MAIN, future).await
     }
 
@@ -147,12 +155,19 @@ impl Watchdog {
         let id = CURRENT.try_with(|id| *id).unwrap_or(MAIN);
         let now = Instant::now();
         let mut book = self.book();
-        let current = book.loops.entry(id).or_insert(Loop { waits: 0, last_life: now });
+        let current = book.loops.entry(id).or_insert(Loop {
+            waits: 0,
+            last_life: now,
+        });
         current.last_life = now;
         change(current);
-        let Some(period) = self.period.filter(|_| self.feed == WatchdogFeed::Loop) else { return };
+        let Some(period) = self.period.filter(|_| self.feed == WatchdogFeed::Loop) else {
+            return;
+        };
         // A loop of a thousand rounds a second must not become a thousand datagrams.
-        let recent = book.last_ping.is_some_and(|last| now.duration_since(last) < period / 16);
+        let recent = book
+            .last_ping
+            .is_some_and(|last| now.duration_since(last) < period / 16);
         let overdue = book.loops.values().any(|each| each.overdue(period / 2, now));
         if !recent && !overdue {
             book.last_ping = Some(now);
@@ -177,14 +192,15 @@ impl<'a> Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.note(|current| current.waits = current.waits.saturating_sub(1));
+        self.0
+            .note(|current| current.waits = current.waits.saturating_sub(1));
     }
 }
 
 /// Strikes a loop off the book when its task ends, in whatever way.
-struct Ended<'a>(&'a Watchdog, LoopId);
+struct LoopEnd<'a>(&'a Watchdog, LoopId);
 
-impl Drop for Ended<'_> {
+impl Drop for LoopEnd<'_> {
     fn drop(&mut self) {
         self.0.book().loops.remove(&self.1);
     }

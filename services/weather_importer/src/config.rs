@@ -72,7 +72,10 @@ impl WeatherConfig {
     pub fn settings(&self) -> Result<Settings, String> {
         self.csv.check()?;
         if !(0.0..=1.0).contains(&self.degraded_share) {
-            return Err(format!("degraded_share: {} is not between 0 and 1", self.degraded_share));
+            return Err(format!(
+                "degraded_share: {} is not between 0 and 1",
+                self.degraded_share
+            ));
         }
         let station = match self.station.as_str() {
             "" => None,
@@ -89,7 +92,10 @@ impl WeatherConfig {
                 FormatChoice::Surfrad => Some(Format::Surfrad),
             },
             csv: self.csv.clone(),
-            limits: Limits { clock_skew: *self.clock_skew, max_age: *self.max_age },
+            limits: Limits {
+                clock_skew: *self.clock_skew,
+                max_age: *self.max_age,
+            },
         })
     }
 }
@@ -110,8 +116,14 @@ mod tests {
     #[test]
     fn wrong_values_are_told_by_their_key() {
         for (json, message) in [
-            (r#"{"directory": "/d", "degraded_share": 10}"#, "degraded_share: 10 is not between 0 and 1"),
-            (r#"{"directory": "/d", "station": "!"}"#, "station: \"!\" has no letter or digit that a subject can carry"),
+            (
+                r#"{"directory": "/d", "degraded_share": 10}"#,
+                "degraded_share: 10 is not between 0 and 1",
+            ),
+            (
+                r#"{"directory": "/d", "station": "!"}"#,
+                "station: \"!\" has no letter or digit that a subject can carry",
+            ),
         ] {
             let config: WeatherConfig = serde_json::from_str(json).unwrap();
             assert_eq!(config.settings().unwrap_err(), message);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::{FormatError, Refusal};
@@ -26,7 +26,20 @@ pub struct CsvConfig {
     /// strptime format of the time, read as UTC unless it has a zone; empty: ISO 8601.
     pub time_format: String,
     /// Column and unit of each quantity; empty: the usual names are looked for.
+    #[schemars(schema_with = "columns_schema")]
     pub columns: BTreeMap<Quantity, Column>,
+}
+
+/// Names every quantity, so that a misspelt one is found at its place in the file.
+fn columns_schema(generator: &mut SchemaGenerator) -> Schema {
+    let column = generator.subschema_for::<Column>();
+    let names = Quantity::ALL
+        .into_iter()
+        .filter_map(|quantity| serde_json::to_value(quantity).ok());
+    let properties: serde_json::Map<_, _> = names
+        .filter_map(|name| Some((name.as_str()?.to_owned(), column.clone().to_value())))
+        .collect();
+    json_schema!({"type": "object", "additionalProperties": false, "properties": properties})
 }
 
 impl Default for CsvConfig {

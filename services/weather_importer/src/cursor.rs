@@ -96,10 +96,8 @@ pub enum CursorError {
         /// Why not.
         source: io::Error,
     },
-    /// The content is not a cursor.
-    #[error(
-        "{path} is not a cursor of this importer; move it away to begin anew: what is older than the stream's last record is then taken as published"
-    )]
+    /// The content is not a cursor. Without one, what is older than the stream's last record counts as published.
+    #[error("{path} is not a cursor of this importer; move it away to begin anew")]
     Spoilt {
         /// The file.
         path: PathBuf,

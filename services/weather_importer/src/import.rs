@@ -325,7 +325,7 @@ fn quarantine_error(state: &Path, source: io::Error) -> ImportError {
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be opened or read.
-    #[error("cannot read it")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     /// It is not what the configuration describes.
     #[error(transparent)]

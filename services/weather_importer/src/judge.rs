@@ -34,7 +34,7 @@ impl Limits {
         if time > now.saturating_add(self.clock_skew).unwrap_or(Timestamp::MAX) {
             Age::Future(Reason::Future {
                 time,
-                allowed: self.clock_skew,
+                allowed: self.clock_skew.into(),
             })
         } else if time < self.horizon(now) {
             Age::TooOld

@@ -6,23 +6,27 @@
 //! times that were published, and a look at the stream's last record for what happened between publishing and writing
 //! the cursor.
 
+mod config;
 mod csv;
 mod cursor;
 mod decode;
 mod import;
 mod judge;
 mod lines;
+mod publish;
 mod quantity;
 mod quarantine;
 mod reader;
 mod reason;
 mod sample;
+mod service;
 mod source;
 mod summary;
 mod surfrad;
 mod times;
 mod wind;
 
+pub use config::{FormatChoice, WeatherConfig};
 pub use csv::{Column, CsvConfig, Delimiter};
 pub use cursor::{Cursor, CursorError, FileCursor, StationCursor};
 pub use decode::{Format, FormatError};
@@ -32,6 +36,7 @@ pub use quantity::{Quantity, Unit};
 pub use quarantine::Refused;
 pub use reason::Reason;
 pub use sample::{Measurements, Reading, Sample, Station};
+pub use service::WeatherImporter;
 pub use source::Mark;
 pub use summary::{Counts, Summary};
 pub use times::TimeSet;

@@ -1,1 +1,3 @@
-fn main() {}
+//! The weather importer as a program.
+
+tcs_service::main!(weather_importer::WeatherImporter);

@@ -42,6 +42,21 @@ impl Quantity {
     /// The quantities without which a record is of no use to its readers.
     pub const REQUIRED: [Self; 5] = [temperature_C, humidity, wind_10min_ms, wind_dir_deg, pressure_Pa];
 
+    /// All quantities.
+    pub const ALL: [Self; 11] = [
+        temperature_C,
+        humidity,
+        wind_ms,
+        wind_10min_ms,
+        wind_dir_deg,
+        pressure_Pa,
+        bar_trend,
+        rain_mm,
+        rain_day_mm,
+        indoor_temperature_C,
+        indoor_humidity,
+    ];
+
     /// Returns the closed range of believable values, in the quantity's own unit.
     pub const fn range(self) -> Option<(f64, f64)> {
         match self {

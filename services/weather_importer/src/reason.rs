@@ -1,8 +1,7 @@
 //! Why a line was refused.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
+use tcs_service::TimeSpan;
 
 use crate::quantity::Quantity;
 
@@ -58,12 +57,12 @@ pub enum Reason {
         date: jiff::civil::Date,
     },
     /// The time has not come yet.
-    #[error("in the future beyond the allowed clock skew: {time}, {allowed:?} allowed")]
+    #[error("in the future beyond the allowed clock skew: {time}, {allowed} allowed")]
     Future {
         /// The line's time.
         time: Timestamp,
         /// How far ahead a station's clock may be.
-        allowed: Duration,
+        allowed: TimeSpan,
     },
     /// The line is not UTF-8.
     #[error("not a text")]

@@ -79,6 +79,7 @@ impl fmt::Display for Summary {
             (too_old, "too old"),
             (deferred, "deferred"),
             (self.failed.len() as u64, "files failed"),
+            (self.unknown.len() as u64, "files unknown"),
         ] {
             if count > 0 {
                 write!(f, ", {what} {count}")?;

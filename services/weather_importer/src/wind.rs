@@ -20,10 +20,10 @@ impl WindWindow {
     /// Adds a speed in m/s.
     pub fn add(&mut self, time: Timestamp, speed: f64) {
         self.0.insert(time, speed);
-        if let Some((&newest, _)) = self.0.last_key_value() {
-            let oldest = newest.saturating_sub(KEPT).unwrap_or(Timestamp::MIN);
-            self.0 = self.0.split_off(&oldest);
-        }
+        let newest = self.0.last_key_value().map_or(time, |(newest, _)| *newest);
+        // An old file that is handed in late has a window of its own beside the present one.
+        let near = |at: Timestamp, to: Timestamp| to.duration_since(at).abs() <= KEPT;
+        self.0.retain(|at, _| near(*at, time) || near(*at, newest));
     }
 
     /// Returns the mean of the samples in (`time` - 10 min, `time`].
@@ -77,6 +77,16 @@ mod tests {
             Some(51.0),
             "a late sample sees its own past only"
         );
+    }
+
+    #[test]
+    fn old_records_that_come_late_have_their_own_mean_and_leave_the_present_one() {
+        let mut window = WindWindow::default();
+        (1000..=1010).for_each(|minute| window.add(at(minute), 5.0));
+        (0..=300).for_each(|minute| window.add(at(minute), 1.0));
+        assert_eq!(window.mean(at(300)), Some(1.0));
+        assert_eq!(window.mean(at(1010)), Some(5.0));
+        assert!(window.0.len() <= 32, "{}", window.0.len());
     }
 
     #[test]

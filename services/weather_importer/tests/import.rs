@@ -185,7 +185,16 @@ fn a_surfrad_day_is_read_as_expected() {
             .map(|sample| as_expected(sample)["measurements"][name].as_f64().unwrap())
             .collect()
     };
-    let max_wind = values("wind_10min_ms").into_iter().fold(f64::MIN, f64::max);
+    let (wind, means) = (values("wind_ms"), values("wind_10min_ms"));
+    for (index, mean) in means.iter().enumerate() {
+        let window = &wind[index.saturating_sub(9)..=index];
+        let expected = window.iter().sum::<f64>() / window.len() as f64;
+        assert!(
+            (mean - expected).abs() < 1e-6,
+            "mean wind of minute {index}: {mean}, not {expected}"
+        );
+    }
+    let max_wind = means.into_iter().fold(f64::MIN, f64::max);
     assert_eq!(max_wind, expected["max_wind_10min_ms"].as_f64().unwrap());
     let min_temperature = values("temperature_C").into_iter().fold(f64::MAX, f64::min);
     assert_eq!(min_temperature, expected["min_temperature_C"].as_f64().unwrap());
@@ -402,6 +411,55 @@ fn a_truncated_and_a_recreated_file_are_read_anew() {
     assert_eq!(
         site.minutes(),
         ["22:00", "22:01", "22:02", "22:03", "22:04", "22:05", "22:06"]
+    );
+}
+
+#[test]
+fn a_line_mended_in_place_is_read() {
+    let mut site = Site::evening();
+    let lines: String = (0..60)
+        .map(|minute| line(minute).replace("22T22", "22T21"))
+        .collect();
+    let cut = "2026-11-22T21:59";
+    site.write(
+        "davis.csv",
+        format!("{HEADER}{}", lines.replace(cut, "2026-11-22?21:59")),
+    );
+    assert_eq!(
+        site.run().counts,
+        Counts {
+            read: 60,
+            published: 59,
+            refused: 1,
+            ..Counts::default()
+        }
+    );
+    site.write("davis.csv", format!("{HEADER}{lines}"));
+    assert_eq!(
+        site.run().counts,
+        Counts {
+            read: 60,
+            published: 1,
+            duplicates: 59,
+            ..Counts::default()
+        }
+    );
+}
+
+#[test]
+fn a_day_that_is_read_again_is_not_published_again() {
+    let mut site = Site::new("2016-01-02T00:00:00Z");
+    let text = String::from_utf8(data("surfrad-slv16001.dat")).unwrap();
+    site.write("slv16001.dat", &text);
+    site.run();
+    site.write("slv16001.dat", text.replacen("version 1", "version 2", 1));
+    assert_eq!(
+        site.run().counts,
+        Counts {
+            read: 1440,
+            duplicates: 1440,
+            ..Counts::default()
+        }
     );
 }
 

@@ -56,14 +56,12 @@ impl Site {
         self.server.as_ref().context("this site has no NATS server")
     }
 
-    /// Installs the units for `/etc/tcs/services.yaml` as from source and gives what the command said.
+    /// Installs the units for `/etc/tcs/services.yaml` and gives what the command said.
     ///
     /// # Errors
     /// When `tcs-systemd-gen install` does not end with 0.
     pub fn install(&self) -> Result<String> {
-        Ok(self
-            .machine
-            .run_ok(&["tcs-systemd-gen", "install", "--template"])?)
+        Ok(self.machine.run_ok(&["tcs-systemd-gen", "install"])?)
     }
 }
 

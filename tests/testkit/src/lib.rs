@@ -14,6 +14,7 @@ mod error;
 mod eventually;
 mod guarded;
 mod host;
+mod leader;
 mod machine;
 mod nats;
 mod network;

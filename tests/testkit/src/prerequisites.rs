@@ -257,8 +257,7 @@ impl Prerequisites {
     /// When there is no Python with `venv`, or pip cannot install the package.
     pub fn python(&self) -> Result<Python> {
         if !host_python_has_venv() {
-            // The layer has one: `for_machines` saw to it.
-            return Ok(Python::Machine(PYTHON_IN_LAYER));
+            return python_in_layer();
         }
         let home = tools_dir().join("python");
         let _lock = lock(&home)?;
@@ -277,6 +276,26 @@ impl Prerequisites {
         }
         Ok(Python::Host(python))
     }
+}
+
+/// The layer has one where the host has none: `for_machines` saw to it.
+fn python_in_layer() -> Result<Python> {
+    let home = package_layer_dir().join("opt/tcs-test");
+    let library = home.join("python/lib");
+    let installed = fs::read_dir(&library).is_ok_and(|versions| {
+        versions
+            .flatten()
+            .any(|version| version.path().join("site-packages/serverish").is_dir())
+    });
+    if installed {
+        return Ok(Python::Machine(PYTHON_IN_LAYER));
+    }
+    let said = fs::read_to_string(home.join("pip.log")).unwrap_or_default();
+    let last = said.lines().last().unwrap_or("nothing").to_owned();
+    Err(TestkitError::io_from(
+        format!("pip install {SERVERISH} said: {last}"),
+        std::io::ErrorKind::NotFound,
+    ))
 }
 
 fn host_python_has_venv() -> bool {

@@ -44,7 +44,12 @@ pub struct RawNats {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Frame {
-    Message { subject: String, reply: Option<String>, headers: String, payload: Vec<u8> },
+    Message {
+        subject: String,
+        reply: Option<String>,
+        headers: String,
+        payload: Vec<u8>,
+    },
     Ping,
     Refused(String),
     Other,
@@ -61,8 +66,15 @@ impl RawNats {
             .network()
             .enter(|| TcpStream::connect(address))?
             .map_err(TestkitError::io(format!("cannot connect to {}", server.url())))?;
-        stream.set_nodelay(true).map_err(TestkitError::io("cannot set up the connection"))?;
-        let mut client = Self { stream, buffer: Vec::new(), subscriptions: 0, requests: 0 };
+        stream
+            .set_nodelay(true)
+            .map_err(TestkitError::io("cannot set up the connection"))?;
+        let mut client = Self {
+            stream,
+            buffer: Vec::new(),
+            subscriptions: 0,
+            requests: 0,
+        };
         client.send(
             b"CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true,\"name\":\"tcs-raw\",\"lang\":\"raw\",\"version\":\"0\"}\r\n",
         )?;
@@ -84,7 +96,10 @@ impl RawNats {
         while !self.buffer[seen..].windows(6).any(|bytes| bytes == b"PONG\r\n") {
             seen = self.buffer.len().saturating_sub(5);
             if !self.read_more(end)? {
-                return Err(TestkitError::io_from(format!("no answer to `SUB {subject}`"), ErrorKind::TimedOut));
+                return Err(TestkitError::io_from(
+                    format!("no answer to `SUB {subject}`"),
+                    ErrorKind::TimedOut,
+                ));
             }
         }
         Ok(())
@@ -116,7 +131,11 @@ impl RawNats {
             if message.subject == inbox {
                 // The server itself says that nobody listens.
                 let nobody = message.payload.is_empty() && message.headers.starts_with("NATS/1.0 503");
-                return if nobody { Err(no_answer(ErrorKind::NotConnected)) } else { Ok(message) };
+                return if nobody {
+                    Err(no_answer(ErrorKind::NotConnected))
+                } else {
+                    Ok(message)
+                };
             }
         }
         Err(no_answer(ErrorKind::TimedOut))
@@ -130,13 +149,27 @@ impl RawNats {
         let end = Instant::now() + deadline;
         loop {
             match take_frame(&mut self.buffer) {
-                Some(Frame::Message { subject, reply, headers, payload }) => {
+                Some(Frame::Message {
+                    subject,
+                    reply,
+                    headers,
+                    payload,
+                }) => {
                     let received = Instant::now();
-                    return Ok(Some(RawMessage { subject, reply, headers, payload, received }));
+                    return Ok(Some(RawMessage {
+                        subject,
+                        reply,
+                        headers,
+                        payload,
+                        received,
+                    }));
                 }
                 Some(Frame::Ping) => self.send(b"PONG\r\n")?,
                 Some(Frame::Refused(why)) => {
-                    return Err(TestkitError::io_from(format!("the NATS server says {why}"), ErrorKind::Other));
+                    return Err(TestkitError::io_from(
+                        format!("the NATS server says {why}"),
+                        ErrorKind::Other,
+                    ));
                 }
                 Some(Frame::Other) => {}
                 None => {
@@ -149,14 +182,20 @@ impl RawNats {
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        self.stream.write_all(bytes).map_err(TestkitError::io("the connection to the NATS server is lost"))
+        self.stream
+            .write_all(bytes)
+            .map_err(TestkitError::io("the connection to the NATS server is lost"))
     }
 
     /// Reads what is there, or waits for it; `false` when the end has passed.
     fn read_more(&mut self, end: Instant) -> Result<bool> {
         let lost = "the connection to the NATS server is lost";
-        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_micros(1));
-        self.stream.set_read_timeout(Some(left)).map_err(TestkitError::io(lost))?;
+        let left = end
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_micros(1));
+        self.stream
+            .set_read_timeout(Some(left))
+            .map_err(TestkitError::io(lost))?;
         let mut chunk = [0; 16 * 1024];
         match self.stream.read(&mut chunk) {
             Ok(0) => Err(TestkitError::io_from(lost, ErrorKind::UnexpectedEof)),
@@ -176,7 +215,12 @@ fn take_frame(buffer: &mut Vec<u8>) -> Option<Frame> {
     let line = String::from_utf8_lossy(&buffer[..line_end]).into_owned();
     let words: Vec<&str> = line.split_whitespace().collect();
     let (verb, body) = (words.first().copied().unwrap_or_default(), line_end + 2);
-    let size = |back: usize| words.len().checked_sub(back).and_then(|at| words[at].parse::<usize>().ok());
+    let size = |back: usize| {
+        words
+            .len()
+            .checked_sub(back)
+            .and_then(|at| words[at].parse::<usize>().ok())
+    };
     let (header_size, total) = match verb {
         "MSG" => (0, size(1)?),
         "HMSG" => (size(2)?, size(1)?),
@@ -211,7 +255,8 @@ mod tests {
 
     #[test]
     fn frames_come_whole_or_not_at_all() {
-        let bytes = b"INFO {}\r\nMSG a.b 1 5\r\nhello\r\nHMSG a.c 1 in.1 12 14\r\nNATS/1.0\r\n\r\nok\r\nPING\r\n";
+        let bytes =
+            b"INFO {}\r\nMSG a.b 1 5\r\nhello\r\nHMSG a.c 1 in.1 12 14\r\nNATS/1.0\r\n\r\nok\r\nPING\r\n";
         let message = |subject: &str, reply: Option<&str>, headers: &str, payload: &[u8]| Frame::Message {
             subject: subject.into(),
             reply: reply.map(Into::into),

@@ -133,12 +133,18 @@ impl Stage {
 
 fn cargo_build(profile: Profile, binaries: &[(&str, Place)]) -> Result<Vec<PathBuf>> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--locked", "--message-format=json-render-diagnostics"]);
+    // With all of the workspace's features, as the tests are built: else dependencies are compiled twice.
+    command.args([
+        "build",
+        "--locked",
+        "--workspace",
+        "--message-format=json-render-diagnostics",
+    ]);
     if profile == Profile::Release {
         command.arg("--release");
     }
     for (binary, _) in binaries {
-        command.args(["--package", binary]);
+        command.args(["--bin", binary]);
     }
     command
         .current_dir(workspace_root())

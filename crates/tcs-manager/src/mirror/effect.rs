@@ -77,7 +77,16 @@ impl Teller {
     }
 
     /// Tells one happening: the event, and where the service can no longer speak for itself, its status.
-    pub(super) fn tell(&self, service: &Tracked, happening: &Happening, late: bool, effects: &mut Vec<Effect>) {
+    ///
+    /// A status speaks of the present: of what is `late` or unseen only the `last` that happened has one.
+    pub(super) fn tell(
+        &self,
+        service: &Tracked,
+        happening: &Happening,
+        late: bool,
+        last: bool,
+        effects: &mut Vec<Effect>,
+    ) {
         let Happening { kind, at, detail, .. } = happening;
         let id = &service.id;
         let unit = service.unit();
@@ -123,8 +132,7 @@ impl Teller {
         let Identity { boot_id, .. } = &self.identity;
         let message_id = MessageId::lifecycle(boot_id, &happening.invocation, *kind, happening.n);
         effects.push(Effect::Event { kind: *kind, id: id.clone(), event: Box::new(event), message_id });
-        // What is over is no status of the present.
-        if !late && !happening.coalesced {
+        if last || !(late || happening.coalesced) {
             effects.extend(self.status(service, happening));
         }
     }
@@ -138,9 +146,12 @@ impl Teller {
         let (status, last_word, message) = match kind {
             EventKind::Crashed if detail.will_restart => {
                 let next = detail.restarts + 1;
-                let delay = unit.restart_delay.map_or_else(String::new, |delay| format!(" in {}", delay_words(delay)));
                 let end = end_words(result, detail.exit_code);
-                let message = format!("{end}; restart {next}{}{delay}", limit(service.max_restarts()));
+                let delay = unit.restart_delay.map_or_else(String::new, |delay| format!(" in {}", delay_words(delay)));
+                let message = match service.max_restarts() {
+                    Some(max) if next > max => format!("{end}; all {max} restarts are used up"),
+                    max => format!("{end}; restart {next}{}{delay}", limit(max)),
+                };
                 (Status::Error, own_if_final, message)
             }
             EventKind::Restarting => {

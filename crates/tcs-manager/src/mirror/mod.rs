@@ -13,7 +13,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use tcs_wire::{HostName, Kind, RestartPolicy, ServiceId, Snapshot, State, UnitKind, UnitName};
@@ -108,22 +108,24 @@ impl Mirror {
     /// What is neither declared, nor loaded, nor remembered is forgotten.
     pub fn read(
         &mut self,
-        units: Vec<UnitState>,
+        mut units: Vec<UnitState>,
         files: Vec<(UnitName, Option<String>)>,
         now: Timestamp,
     ) -> Vec<Effect> {
         self.holding = false;
         let mut effects = Vec::new();
-        let mut unseen: Vec<UnitName> = self.loaded_units();
+        let mut unseen: BTreeSet<UnitName> = self.services.values().flat_map(Tracked::expected_units).collect();
+        // Timers first: when one elapsed tells what started its job.
+        units.sort_by_key(|unit| unit.kind() == UnitKind::Service);
         for unit in units {
-            unseen.retain(|name| *name != unit.name);
+            unseen.remove(&unit.name);
             let id = unit.name.id().clone();
             let service = self.services.entry(id.clone()).or_insert_with(|| Tracked::new(id));
             service.read(unit, &self.teller, &mut effects);
         }
         for name in unseen {
             if let Some(service) = self.services.get_mut(name.id()) {
-                service.unload(name.kind(), true, &self.teller, &mut effects);
+                service.unload(name.kind(), Some(now), &self.teller, &mut effects);
             }
         }
         for (name, state) in files {
@@ -144,7 +146,7 @@ impl Mirror {
             let id = unit.name.id().clone();
             let service = self.services.entry(id.clone()).or_insert_with(|| Tracked::new(id));
             service.read(unit, &self.teller, &mut effects);
-            service.put(&self.teller, now, true, &mut effects);
+            service.put(&self.teller, now, false, &mut effects);
         }
         effects
     }
@@ -170,7 +172,7 @@ impl Mirror {
                         // systemd unloads nothing that is active: this is part of a re-execution.
                         effects.push(Effect::Resync);
                     } else {
-                        service.unload(unit.kind(), false, teller, &mut effects);
+                        service.unload(unit.kind(), None, teller, &mut effects);
                         service.put(teller, now, false, &mut effects);
                     }
                 }
@@ -226,6 +228,13 @@ impl Mirror {
         self.services.values().flat_map(Tracked::unloaded_units).collect()
     }
 
+    /// Returns every unit that is followed, loaded or not.
+    pub fn units(&self) -> Vec<UnitName> {
+        let mut names = self.unloaded_units();
+        names.extend(self.loaded_units());
+        names
+    }
+
     fn loaded_units(&self) -> Vec<UnitName> {
         self.services.values().flat_map(Tracked::loaded_units).collect()
     }
@@ -264,5 +273,23 @@ impl JobSlot<'_> {
         if let Some(service) = self.0 {
             service.job_ended(id);
         }
+    }
+}
+
+/// Returns a record of one unit, for tests elsewhere in the crate.
+#[cfg(test)]
+pub(crate) fn snapshot_for_tests(id: &ServiceId, unit: &UnitState) -> Snapshot {
+    let host = HostName::from_system("obs1");
+    Snapshot {
+        service_id: id.clone(),
+        manager: ServiceId::manager(&host),
+        host,
+        kind: Kind::Permanent,
+        declared: true,
+        restart_policy: None,
+        max_restarts: None,
+        unit: record::unit(unit),
+        timer: None,
+        updated: tcs_wire::WireTime::now(),
     }
 }

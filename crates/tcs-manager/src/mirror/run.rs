@@ -94,9 +94,10 @@ impl Run {
         self.started && !self.ended
     }
 
-    /// Returns whether systemd should have begun to restart it, but was not seen to.
-    pub(super) fn is_expecting_restart(&self) -> bool {
-        self.ended && self.will_restart && !self.waited && !self.failed
+    /// Returns whether it is down and systemd should have begun to restart it, but was not seen to.
+    pub(super) fn is_expecting_restart(&self, unit: &UnitState) -> bool {
+        let down = matches!(unit.active_state.as_str(), "failed" | "inactive");
+        down && self.ended && self.will_restart && !self.waited && !self.failed
     }
 
     /// Returns whether it was waiting for its restart and is now on the way to a start, a failure or an orderly end.
@@ -128,8 +129,9 @@ impl Run {
             self.ready(unit, &mut told);
             self.stopping(unit, &mut told);
         }
+        let down = is_down(unit);
         if same_run {
-            self.end(unit, asked, &mut told);
+            self.end(unit, asked, settled, &mut told);
         }
         if unit.is_waiting_for_restart() {
             self.waited = true;
@@ -140,14 +142,17 @@ impl Run {
             let detail = Detail { reason: Some(StopReason::Terminated), ..Detail::default() };
             told.push(self.happening(EventKind::Stop, changed(unit), detail));
         }
-        self.failed(unit, settled, &mut told);
+        if settled && down && !self.waited {
+            self.will_restart = false;
+        }
+        self.failed(unit, &mut told);
         told
     }
 
     /// Tells the end of a run whose unit is gone: systemd unloads what ended in order, so that much is known.
-    pub(super) fn vanish(&mut self, unit: &UnitState) -> Vec<Happening> {
+    pub(super) fn vanish(&mut self, now: Timestamp) -> Vec<Happening> {
         self.ended = true;
-        vec![self.unseen(EventKind::Stop, changed(unit), None, Detail::default())]
+        vec![self.unseen(EventKind::Stop, now, None, Detail::default())]
     }
 
     fn begin(&mut self, unit: &UnitState, late: bool, told: &mut Vec<Happening>) {
@@ -205,7 +210,7 @@ impl Run {
         }
     }
 
-    fn end(&mut self, unit: &UnitState, asked: bool, told: &mut Vec<Happening>) {
+    fn end(&mut self, unit: &UnitState, asked: bool, settled: bool, told: &mut Vec<Happening>) {
         let down = is_down(unit);
         let main_ended = self.started && unit.exec_main_code != 0 && unit.main_pid == 0;
         // What is left of a dead service may take its time to go; the death is news at once.
@@ -214,7 +219,8 @@ impl Run {
             return;
         }
         self.ended = true;
-        self.will_restart = unit.is_waiting_for_restart() || (!asked && unit.shall_restart());
+        let in_between = dying || !settled;
+        self.will_restart = unit.is_waiting_for_restart() || (in_between && !asked && unit.shall_restart());
         if !self.started {
             return;
         }
@@ -240,7 +246,7 @@ impl Run {
         told.push(happening);
     }
 
-    fn failed(&mut self, unit: &UnitState, settled: bool, told: &mut Vec<Happening>) {
+    fn failed(&mut self, unit: &UnitState, told: &mut Vec<Happening>) {
         match unit.active_state.as_str() {
             "failed" => {}
             "inactive" => {
@@ -249,7 +255,7 @@ impl Run {
             }
             _ => return,
         }
-        if self.failed || (self.is_expecting_restart() && !settled) {
+        if self.failed || self.is_expecting_restart(unit) {
             return;
         }
         self.failed = true;

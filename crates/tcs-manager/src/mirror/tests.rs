@@ -351,6 +351,8 @@ fn a_crash_is_told_while_the_rest_of_the_service_is_still_dying() {
     machine.signal();
     assert_eq!(machine.events(), [Crashed]);
     assert_eq!((machine.event(Crashed).exit_code, machine.event(Crashed).will_restart), (Some(-11), Some(true)));
+    assert_eq!(machine.puts(), [State::Deactivating]);
+    assert!(!machine.mirror.is_unsettled(), "nothing to ask for while it takes its time");
     machine.fails(7_000_000);
     machine.waits(7_000_300);
     assert_eq!(machine.events(), [Crashed]);
@@ -661,8 +663,13 @@ fn a_stopped_unit_that_is_unloaded_keeps_its_past() {
     // As `systemctl show` has it after loading the unit anew.
     assert_eq!((record.unit.exec_main_code, record.unit.invocation_id.as_str()), (0, ""));
     assert_eq!((record.unit.load_state.as_str(), record.unit.result.as_str()), ("loaded", "success"));
-    machine.told.clear();
+    // Loaded again by a start that a condition skips: it has still run before.
     machine.unit = Fake { monotonic: 0, ..Machine::new().unit };
+    Fake::set(&mut machine.unit.kind, &[("ExecMainStartTimestamp", number(0)), ("ExecMainExitTimestamp", number(0))]);
+    Fake::set(&mut machine.unit.unit, &[("StateChangeTimestamp", number(0)), ("ConditionResult", Value::Flag(false))]);
+    machine.signal();
+    assert_eq!(machine.mirror.current(&id(), now()).unwrap().0.state(), State::Stopped);
+    machine.told.clear();
     machine.start(9_000_000, "bb", 70);
     assert_eq!(machine.events(), [Start, Ready]);
 }
@@ -717,6 +724,42 @@ fn what_happened_while_the_manager_was_away_is_told_late_and_not_made_up() {
 }
 
 #[test]
+fn what_stopped_and_was_unloaded_while_the_manager_was_away_is_at_rest() {
+    let mut machine = Machine::new().listed();
+    machine.start(5_000_000, "aa", 38);
+    let mut later = Machine::new();
+    later.mirror.remember(vec![machine.mirror.record(&id()).unwrap().clone()]);
+    later.told.clear();
+    let files = vec![(UnitName::service(&id()), Some("enabled".to_owned()))];
+    let effects = later.mirror.read(Vec::new(), files, now());
+    later.told.extend(effects);
+    assert_eq!(later.events(), [Stop]);
+    let stop = later.event(Stop);
+    assert_eq!((stop.late, stop.coalesced, stop.exit_code), (Some(true), Some(true), None));
+    assert_eq!(later.statuses(), [(Status::Shutdown, LastWord::ServiceIfFinal(38), "stopped".to_owned())]);
+    assert_eq!(later.puts(), [State::Stopped]);
+    assert_eq!(later.mirror.record(&id()).unwrap().unit.status_text, "");
+}
+
+#[test]
+fn what_failed_while_the_manager_was_away_is_told_with_its_status_of_now() {
+    let mut machine = Machine::new().listed();
+    machine.start(5_000_000, "aa", 38);
+    let mut later = Machine::new();
+    later.mirror.remember(vec![machine.mirror.record(&id()).unwrap().clone()]);
+    later.told.clear();
+    machine.start(8_000_000, "bb", 50);
+    machine.main_ends(9_000_000, 1, 7, "exit-code");
+    machine.fails(9_000_100);
+    let effects = later.mirror.read(vec![machine.unit.whole()], Vec::new(), now());
+    later.told.extend(effects);
+    assert_eq!(later.events(), [Start, Ready, Crashed, Failed]);
+    assert_eq!(later.event(Crashed).will_restart, Some(false), "it is down, and nothing is about to change that");
+    assert_eq!(later.statuses().len(), 1);
+    assert_eq!(later.statuses()[0].0, Status::Failed);
+}
+
+#[test]
 fn the_first_sight_of_a_running_service_is_no_news() {
     let mut machine = Machine::new();
     machine.told.clear();
@@ -740,6 +783,9 @@ fn a_restart_that_never_comes_is_noticed() {
     assert!(effects.contains(&Effect::Query(machine.unit.name.clone())));
     let effects = machine.mirror.read_unit(machine.unit.whole(), now());
     machine.told.extend(effects);
+    let effects = machine.mirror.settle(now());
+    machine.told.extend(effects);
     assert_eq!(machine.events(), [Failed]);
-    assert_eq!(machine.puts().last().or(Some(&machine.mirror.record(&id()).unwrap().state())), Some(&State::Failed));
+    assert_eq!(machine.mirror.record(&id()).unwrap().state(), State::Failed);
+    assert!(!machine.mirror.is_unsettled());
 }

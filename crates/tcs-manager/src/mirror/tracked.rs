@@ -32,6 +32,18 @@ impl Slot {
         let half = Properties::default();
         Self { state: UnitState::unloaded(name), half, loaded: false, whole: false, known: false }
     }
+
+    /// Takes over a state. systemd forgets the times of the last run when it unloads a unit; here they stay.
+    fn set(&mut self, mut next: UnitState) {
+        let past = &self.state;
+        if next.exec_main_start.is_none() {
+            (next.exec_main_start, next.exec_main_exit) = (past.exec_main_start, past.exec_main_exit);
+        }
+        next.state_change = next.state_change.or(past.state_change);
+        next.last_trigger = next.last_trigger.or(past.last_trigger);
+        self.state = next;
+        (self.loaded, self.known) = (true, true);
+    }
 }
 
 #[derive(Debug)]
@@ -137,9 +149,9 @@ impl Tracked {
             return;
         }
         let is_service = unit.kind() == UnitKind::Service;
-        slot.state = unit;
+        slot.set(unit);
         slot.half = Properties::default();
-        (slot.loaded, slot.whole, slot.known) = (true, true, true);
+        slot.whole = true;
         self.dirty = true;
         if is_service {
             self.advance(true, teller, effects);
@@ -170,8 +182,7 @@ impl Tracked {
             // A reading that was newer than this signal has been here before it.
             return false;
         }
-        slot.state = next;
-        (slot.loaded, slot.known) = (true, true);
+        slot.set(next);
         let idle = slot.state.active_state == "inactive" && slot.state.main_pid == 0;
         if !slot.whole && !idle {
             // Some properties never come in a signal. A unit at rest is not asked: it may be unloaded by now, and the
@@ -187,8 +198,16 @@ impl Tracked {
     }
 
     /// Takes over that systemd has the unit no more in memory: it then is as it would be shown after loading.
-    pub(super) fn unload(&mut self, kind: UnitKind, vanished: bool, teller: &Teller, effects: &mut Vec<Effect>) {
-        let ended = kind == UnitKind::Service && vanished && self.run.is_up();
+    ///
+    /// With `vanished` it was not seen to end, but is gone at that time.
+    pub(super) fn unload(
+        &mut self,
+        kind: UnitKind,
+        vanished: Option<Timestamp>,
+        teller: &Teller,
+        effects: &mut Vec<Effect>,
+    ) {
+        let ended = vanished.filter(|_| kind == UnitKind::Service && self.run.is_up());
         let slot = self.slot(kind);
         slot.state = slot.state.clone().at_rest();
         slot.half = Properties::default();
@@ -198,9 +217,10 @@ impl Tracked {
             self.jobs.clear();
             self.ending_jobs.clear();
         }
-        if ended {
-            let told = self.run.vanish(&self.service.state);
-            self.tell(told, false, teller, effects);
+        let late = kind == UnitKind::Service && std::mem::take(&mut self.remembered);
+        if let Some(now) = ended {
+            let told = self.run.vanish(now);
+            self.tell(told, late, teller, effects);
         }
     }
 
@@ -232,6 +252,12 @@ impl Tracked {
         self.ending_jobs.remove(&id);
     }
 
+    /// Returns the units that a full reading must hold, unless they are gone.
+    pub(super) fn expected_units(&self) -> impl Iterator<Item = UnitName> {
+        let slots = [&self.service, &self.timer].into_iter();
+        slots.filter(|slot| slot.loaded || self.remembered).map(|slot| slot.state.name.clone())
+    }
+
     pub(super) fn loaded_units(&self) -> impl Iterator<Item = UnitName> {
         [&self.service, &self.timer].into_iter().filter(|slot| slot.loaded).map(|slot| slot.state.name.clone())
     }
@@ -249,11 +275,11 @@ impl Tracked {
     }
 
     pub(super) fn is_unsettled(&self) -> bool {
-        self.dirty || self.run.is_expecting_restart()
+        self.dirty || self.run.is_expecting_restart(&self.service.state)
     }
 
     pub(super) fn look_again(&self, effects: &mut Vec<Effect>) {
-        if self.run.is_expecting_restart() && self.service.loaded {
+        if self.run.is_expecting_restart(&self.service.state) && self.service.loaded {
             effects.push(Effect::Query(self.service.state.name.clone()));
         }
     }
@@ -266,7 +292,7 @@ impl Tracked {
         }
         let unit = &self.service.state;
         let passing = is_passing(unit) || self.run.is_leaving_wait(unit, !self.jobs.is_empty());
-        if passing || (self.run.is_expecting_restart() && !all) {
+        if passing || (self.run.is_expecting_restart(unit) && !all) {
             return;
         }
         let mut next = record::record(self, &teller.identity, now);
@@ -299,8 +325,9 @@ impl Tracked {
     }
 
     fn tell(&self, told: Vec<Happening>, late: bool, teller: &Teller, effects: &mut Vec<Effect>) {
-        for happening in told {
-            teller.tell(self, &happening, late, effects);
+        let last = told.len().saturating_sub(1);
+        for (index, happening) in told.iter().enumerate() {
+            teller.tell(self, happening, late, index == last, effects);
         }
     }
 

@@ -176,6 +176,7 @@ impl UnitState {
             start_limit_interval: self.start_limit_interval,
             state_change: self.state_change,
             condition_result: self.condition_result,
+            exec_main_pid: self.exec_main_pid,
             exec_main_start: self.exec_main_start,
             exec_main_exit: self.exec_main_exit,
             last_trigger: self.last_trigger,

@@ -1,0 +1,147 @@
+//! The tree that is installed into, with the few steps that change it.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use std::os::unix::fs::PermissionsExt;
+
+use thiserror::Error;
+
+/// A step on a file that failed.
+#[derive(Debug, Error)]
+#[error("cannot {step} `{path}`")]
+pub struct FileError {
+    step: &'static str,
+    path: String,
+    source: io::Error,
+}
+
+/// The folder that stands for `/`.
+#[derive(Debug, Clone)]
+pub struct Root(PathBuf);
+
+impl Root {
+    /// Takes a folder as `/`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Returns whether this is the running system itself.
+    pub fn is_live(&self) -> bool {
+        self.0 == Path::new("/")
+    }
+
+    /// Returns the folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Returns where an absolute path lies.
+    pub fn below(&self, path: &Path) -> PathBuf {
+        self.0.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    pub(crate) fn exists(&self, path: &Path) -> bool {
+        self.below(path).symlink_metadata().is_ok()
+    }
+
+    /// Reads a file; nothing when it is not there.
+    pub(crate) fn read(&self, path: &Path) -> Result<Option<String>, FileError> {
+        let on_disk = self.below(path);
+        match fs::read(&on_disk) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(failed("read", &on_disk, source)),
+        }
+    }
+
+    /// Returns the names in a folder, sorted; none when it is not there.
+    pub(crate) fn list(&self, folder: &Path) -> Result<Vec<String>, FileError> {
+        let on_disk = self.below(folder);
+        let entries = match fs::read_dir(&on_disk) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(failed("list", &on_disk, source)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|source| failed("list", &on_disk, source))?;
+            names.extend(entry.file_name().into_string());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Puts a file in place in one step, so that a reader sees the old or the new one and a crash leaves one of them.
+    pub(crate) fn write(&self, path: &Path, text: &str) -> Result<(), FileError> {
+        let on_disk = self.below(path);
+        let folder = on_disk.parent().unwrap_or(&self.0);
+        fs::create_dir_all(folder).map_err(|source| failed("create", folder, source))?;
+        let write = || {
+            let mut file = tempfile::Builder::new().prefix(".tcs-").tempfile_in(folder)?;
+            file.write_all(text.as_bytes())?;
+            file.as_file()
+                .set_permissions(fs::Permissions::from_mode(0o644))?;
+            file.as_file().sync_all()?;
+            file.persist(&on_disk).map_err(|error| error.error)?;
+            sync(folder)
+        };
+        write().map_err(|source| failed("write", &on_disk, source))
+    }
+
+    /// Makes a symlink, in one step as well.
+    pub(crate) fn link(&self, path: &Path, target: &Path) -> Result<(), FileError> {
+        let on_disk = self.below(path);
+        let folder = on_disk.parent().unwrap_or(&self.0);
+        fs::create_dir_all(folder).map_err(|source| failed("create", folder, source))?;
+        let make = || match std::os::unix::fs::symlink(target, &on_disk) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => sync(folder),
+        };
+        make().map_err(|source| failed("link", &on_disk, source))
+    }
+
+    /// Removes a file or link, and its folder when that is ours and left empty.
+    pub(crate) fn remove(&self, path: &Path) -> Result<(), FileError> {
+        let on_disk = self.below(path);
+        match fs::remove_file(&on_disk) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove", &on_disk, error));
+            }
+            _ => {}
+        }
+        if let Some(folder) = on_disk.parent()
+            && folder
+                .file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"tcs"))
+        {
+            // Fails when something else is in it, which is as well.
+            let _ = fs::remove_dir(folder);
+        }
+        Ok(())
+    }
+
+    /// Keeps a copy beside a file that is about to be replaced.
+    pub(crate) fn back_up(&self, path: &Path) -> Result<PathBuf, FileError> {
+        let mut copy = path.as_os_str().to_owned();
+        copy.push(".bak");
+        let copy = PathBuf::from(copy);
+        let on_disk = self.below(path);
+        fs::copy(&on_disk, self.below(&copy)).map_err(|source| failed("copy", &on_disk, source))?;
+        Ok(copy)
+    }
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder)?.sync_all()
+}
+
+fn failed(step: &'static str, path: &Path, source: io::Error) -> FileError {
+    FileError {
+        step,
+        path: path.display().to_string(),
+        source,
+    }
+}
