@@ -139,8 +139,9 @@ impl Bus {
     ///
     /// # Errors
     /// For options that can never work; a server that is away is none.
-    pub async fn connect(options: BusOptions) -> Result<Self, ConnectError> {
+    pub async fn connect(mut options: BusOptions) -> Result<Self, ConnectError> {
         let addresses = addresses(&options.urls)?;
+        options.credentials = options.credentials.or_else(|| login_in(&addresses));
         let away = Connection::Away {
             since: WireTime::now(),
             reason: None,
@@ -242,8 +243,8 @@ impl Bus {
         self.inner.outbox.counts()
     }
 
-    /// Waits until the server has done all that it was told before, such as a subscription; false when it is away.
-    pub(crate) async fn settled(&self) -> bool {
+    /// Waits until the server has taken note of all that it was told before, such as endpoints; false when it is away.
+    pub async fn settled(&self) -> bool {
         let there_and_back = async {
             let inbox = self.inner.client.new_inbox();
             let mut back = self.inner.client.subscribe(inbox.clone()).await.ok()?;
@@ -272,6 +273,8 @@ impl Bus {
         self.inner.tracker.close();
         let _ = tokio::time::timeout(deadline, self.inner.tracker.wait()).await;
         if self.is_connected() {
+            // Nobody is sent a request any more that nobody would answer.
+            let _ = tokio::time::timeout(deadline, self.settled()).await;
             let _ = tokio::time::timeout(Duration::from_millis(500), self.inner.client.drain()).await;
         }
         flushed
@@ -288,6 +291,20 @@ fn addresses(urls: &[String]) -> Result<Vec<async_nats::ServerAddr>, ConnectErro
         Ok(address)
     };
     urls.iter().map(read).collect()
+}
+
+/// Returns the login that stands in an address: the client itself passes it over.
+fn login_in(addresses: &[async_nats::ServerAddr]) -> Option<Credentials> {
+    addresses.iter().find_map(|address| {
+        let user = address.username()?.to_owned();
+        Some(match address.password() {
+            Some(password) => Credentials::User {
+                user,
+                password: password.to_owned(),
+            },
+            None => Credentials::Token(user),
+        })
+    })
 }
 
 async fn connect_options(

@@ -101,8 +101,7 @@ impl Bus {
 }
 
 impl Responder {
-    /// Answers every request on `subject` by `handler`, several at a time; the server, where it is there, knows of it
-    /// when this returns.
+    /// Answers every request on `subject` by `handler`, several at a time. [`Bus::settled`] waits until the server knows.
     ///
     /// The queue group is the subject itself, as with the Python responders. What cannot be decoded is answered too.
     ///
@@ -136,9 +135,15 @@ impl Responder {
         let stop = bus.inner.stop.clone();
         self.bus.inner.tracker.spawn(async move {
             let mut running = JoinSet::new();
+            let mut stopping = false;
             loop {
                 let request = tokio::select! {
-                    () = stop.cancelled() => break,
+                    () = stop.cancelled(), if !stopping => {
+                        // What is here already is answered; it ends the stream after that.
+                        stopping = true;
+                        let _ = endpoint.stop().await;
+                        continue;
+                    }
                     Some(_) = running.join_next() => continue,
                     request = endpoint.next(), if running.len() < CONCURRENT => request,
                 };
@@ -150,7 +155,6 @@ impl Responder {
             let rest = async { while running.join_next().await.is_some() {} };
             let _ = tokio::time::timeout(GRACE, rest).await;
         });
-        self.bus.settled().await;
         Ok(())
     }
 }

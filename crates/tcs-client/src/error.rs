@@ -24,6 +24,14 @@ pub enum ClientError {
         /// What the last attempt ended in, where that is known.
         reason: Option<String>,
     },
+    /// The server is there, and does not let us in.
+    #[error("the NATS server at {urls} refuses the login")]
+    Login {
+        /// The server.
+        urls: String,
+        /// Its words.
+        reason: String,
+    },
     /// The server was there and went away.
     #[error("the connection to NATS was lost")]
     Lost,

@@ -46,6 +46,7 @@ pub enum Change {
 pub struct Follow {
     messages: SelectAll<BoxStream<'static, (Source, Received)>>,
     connection: watch::Receiver<Connection>,
+    away: bool,
 }
 
 impl Site {
@@ -63,7 +64,11 @@ impl Site {
         }
         let mut connection = self.bus().connection();
         connection.mark_unchanged();
-        Ok(Follow { messages, connection })
+        Ok(Follow {
+            messages,
+            connection,
+            away: !self.bus().is_connected(),
+        })
     }
 
     fn filter(&self, source: Source) -> String {
@@ -101,16 +106,28 @@ fn stream(
 impl Follow {
     /// Waits for the next change; none once the connection is closed. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Change> {
-        tokio::select! {
-            biased;
-            changed = self.connection.changed() => {
-                changed.ok()?;
-                Some(match &*self.connection.borrow_and_update() {
-                    Connection::Connected => Change::Back,
-                    Connection::Away { since, .. } => Change::Away { since: *since },
-                })
+        loop {
+            tokio::select! {
+                biased;
+                changed = self.connection.changed() => {
+                    changed.ok()?;
+                    // While it is away the reason changes with every attempt, which is no news.
+                    match (&*self.connection.borrow_and_update(), self.away) {
+                        (Connection::Connected, true) => {
+                            self.away = false;
+                            return Some(Change::Back);
+                        }
+                        (Connection::Away { since, .. }, false) => {
+                            self.away = true;
+                            return Some(Change::Away { since: *since });
+                        }
+                        _ => {}
+                    }
+                }
+                message = self.messages.next() => {
+                    return message.map(|(source, received)| Change::Message(source, received));
+                }
             }
-            message = self.messages.next() => message.map(|(source, received)| Change::Message(source, received)),
         }
     }
 }

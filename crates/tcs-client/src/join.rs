@@ -225,7 +225,10 @@ fn managed(snapshot: &Snapshot, traces: Option<&Traces>, manager_alive: bool, no
         let report = traces.report.as_ref();
         report.is_some_and(|report| report.pid == Some(unit.main_pid)) || traces.reported() >= started
     });
-    let mut health = current.and_then(|traces| traces.health(condition, now));
+    // Between two runs there is nobody to be healthy.
+    let mut health = current
+        .filter(|_| unit.main_pid != 0)
+        .and_then(|traces| traces.health(condition, now));
     if state == State::Finished && unit.exit_code() == Some(10) {
         health = Some(Health::Reported(tcs_wire::Status::Degraded));
     }
@@ -239,7 +242,10 @@ fn managed(snapshot: &Snapshot, traces: Option<&Traces>, manager_alive: bool, no
         condition,
         certain: manager_alive || (state == State::Running && beats),
         health,
-        since: unit.since.map(|time| time.timestamp()),
+        since: unit
+            .since
+            .map(|time| time.timestamp())
+            .filter(|_| state != State::NeverStarted),
         pid: Some(unit.main_pid).filter(|pid| *pid != 0),
         restarts: Some(unit.restarts),
         next: snapshot

@@ -24,7 +24,8 @@ impl Site {
     /// Connects, and gives up `within` that time or as soon as every address refused.
     ///
     /// # Errors
-    /// [`ClientError::NoNats`] when nobody answers, [`ClientError::Options`] for an address that is none.
+    /// [`ClientError::NoNats`] when nobody answers, [`ClientError::Login`] when the server does not let us in,
+    /// [`ClientError::Options`] for an address that is none.
     pub async fn connect(options: BusOptions, within: Duration) -> Result<Self, ClientError> {
         let urls = without_passwords(&options.urls);
         let bus = Bus::connect(options).await?;
@@ -39,6 +40,13 @@ impl Site {
             Connection::Away { reason, .. } => reason.clone(),
             Connection::Connected => None,
         };
+        if let Some(reason) = told
+            .as_ref()
+            .filter(|reason| reason.to_lowercase().contains("auth"))
+        {
+            let reason = reason.trim_start_matches("nats: ").to_owned();
+            return Err(ClientError::Login { urls, reason });
+        }
         // For a network that fails the client has no more than "IO error" or "DNS error".
         let reason = match told.filter(|reason| !reason.contains("IO error") && !reason.contains("DNS error"))
         {

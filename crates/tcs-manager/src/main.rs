@@ -4,10 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tcs_manager::{ManagerError, Options, run, start_logging};
+use tcs_manager::{Options, run_until_signal, start_logging};
 use tcs_wire::Exit;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 /// Mirrors systemd's units onto NATS and takes commands from there.
 #[derive(Debug, Parser)]
@@ -20,7 +18,12 @@ struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     bus_address: Option<String>,
     /// What to log, for example `info` or `tcs_manager=debug,info`
-    #[arg(long, value_name = "FILTER", env = "TCS_LOG", default_value = "info")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "TCS_LOG",
+        default_value = "info,async_nats=warn"
+    )]
     log: String,
 }
 
@@ -37,29 +40,18 @@ fn main() -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    let options = Options { config: arguments.config, bus_address: arguments.bus_address };
-    match runtime.block_on(until_signal(options)) {
+    let options = Options {
+        config: arguments.config,
+        bus_address: arguments.bus_address,
+    };
+    match runtime.block_on(run_until_signal(options)) {
         Ok(()) => Exit::Done.into(),
         Err(error) => {
-            let exit = error.downcast_ref::<ManagerError>().map_or(Exit::Failed, ManagerError::exit);
-            tracing::error!("{error:#}");
+            let exit = error.exit();
+            tracing::error!("{:#}", anyhow::Error::from(error));
             exit.into()
         }
     }
-}
-
-async fn until_signal(options: Options) -> anyhow::Result<()> {
-    let stop = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let running = run(options, stop.clone());
-    tokio::pin!(running);
-    tokio::select! {
-        outcome = &mut running => return Ok(outcome?),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    stop.cancel();
-    Ok(running.await?)
 }
 
 #[expect(clippy::print_stderr, reason = "there is no log yet")]

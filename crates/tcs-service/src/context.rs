@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::sync::{SetOnce, mpsc};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::task::TaskTracker;
 
+use crate::directories;
 use crate::ending::{Ended, Failure};
 use crate::error::{Error, Result};
 use crate::job::{Outcome, Record};
@@ -144,6 +146,15 @@ impl<S: Service> Context<S> {
             .process
             .bus()
             .ok_or_else(|| Error::unavailable("this run is without NATS (--no-nats)"))
+    }
+
+    /// Returns the directory for what must outlive a restart: `StateDirectory=` under systemd, else below
+    /// `$XDG_STATE_HOME/tcs`. It is there when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be made, or nothing says where.
+    pub fn state_directory(&self) -> Result<PathBuf> {
+        directories::state(&self.core.id)
     }
 
     /// Waits for `time`. Returns false, at once, when the service is to stop.

@@ -44,6 +44,7 @@
 mod arguments;
 mod context;
 mod describe;
+mod directories;
 mod ending;
 mod error;
 mod guard;

@@ -163,10 +163,7 @@ impl Program {
             Err(error) => return refuse(Exit::Configuration, &error),
         }
         log::install_panic_hook();
-        info!(
-            "{} {}, {}",
-            self.arguments.id, self.binary.version, self.settings.source
-        );
+        info!("version {}, {}", self.binary.version, self.settings.source);
         self.settings
             .warnings
             .iter()

@@ -34,6 +34,12 @@ pub fn diff(root: &Root, explicit: Option<&Path>, printer: Printer) -> Result<Ex
             kept.why
         ));
     }
+    for path in &plan.unread {
+        printer.note(format!(
+            "`{}` is not compared: only root may read it",
+            path.display()
+        ));
+    }
     Ok(if plan.changes.is_empty() && plan.kept.is_empty() {
         Exit::Done
     } else {

@@ -37,13 +37,11 @@ pub fn install(
     manner: Manner,
     printer: Printer,
 ) -> Result<Exit, Failure> {
+    check_rights(root, manner, "install")?;
     let prepared = Prepared::new(root, explicit)?;
     printer.diagnostics(&prepared.warnings);
     let mut plan = Plan::install(root, &prepared.rendered)?;
     let copies = prepared.copies(root, manner.force)?;
-    if !manner.dry_run && root.is_live() && !system::is_root() {
-        return Err(Failure::NotPermitted { verb: "install" });
-    }
     for program in PROGRAMS
         .iter()
         .filter(|program| !root.below(Path::new(program)).exists())
@@ -79,22 +77,11 @@ pub fn install(
 /// # Errors
 /// A step that failed.
 pub fn uninstall(root: &Root, manner: Manner, printer: Printer) -> Result<Exit, Failure> {
+    check_rights(root, manner, "uninstall")?;
     let plan = Plan::uninstall(root)?;
-    if !manner.dry_run && root.is_live() && !system::is_root() {
-        return Err(Failure::NotPermitted { verb: "uninstall" });
-    }
     let live = root.is_live() && system::is_booted() && !manner.dry_run;
     if live && manner.now {
-        system::run(
-            "systemctl",
-            &[
-                "stop",
-                "tcs@*.timer",
-                "tcs@*.service",
-                "tcs.target",
-                "tcs-manager.service",
-            ],
-        )?;
+        stop_all()?;
         printer.line("stopped  tcs.target and everything below it");
     }
     let done = carry_out(root, &plan, manner, printer, false)?;
@@ -103,7 +90,9 @@ pub fn uninstall(root: &Root, manner: Manner, printer: Printer) -> Result<Exit, 
     }
     if live && done > 0 {
         system::run("systemctl", &["daemon-reload"])?;
-        tell_what_runs(printer)?;
+        if !manner.now {
+            tell_what_runs(printer)?;
+        }
     }
     if done == 0 {
         printer.line("nothing changed: nothing is installed");
@@ -117,6 +106,28 @@ pub fn uninstall(root: &Root, manner: Manner, printer: Printer) -> Result<Exit, 
     } else {
         Exit::Failed
     })
+}
+
+/// Stops what there is, timers first. Patterns match what is loaded and do not fail when nothing is.
+fn stop_all() -> Result<(), Failure> {
+    const ALL: [&str; 5] = [
+        "tcs@*.timer",
+        "tcs@*.service",
+        "tcs[.]target",
+        "tcs-manager[.]service",
+        "tcs[.]slice",
+    ];
+    let with = |verb| [&[verb], &ALL[..]].concat();
+    system::run("systemctl", &with("stop"))?;
+    system::run("systemctl", &with("reset-failed"))?;
+    Ok(())
+}
+
+fn check_rights(root: &Root, manner: Manner, verb: &'static str) -> Result<(), Failure> {
+    if manner.dry_run || !root.is_live() || system::is_root() {
+        return Ok(());
+    }
+    Err(Failure::NotPermitted { verb })
 }
 
 /// Carries a plan out and returns how many steps were taken.

@@ -44,6 +44,8 @@ pub(crate) struct Kept {
 pub(crate) struct Plan {
     pub(crate) changes: Vec<Change>,
     pub(crate) kept: Vec<Kept>,
+    /// What this user may not look at.
+    pub(crate) unread: Vec<PathBuf>,
 }
 
 impl Change {
@@ -164,7 +166,13 @@ impl Plan {
     }
 
     fn write(&mut self, root: &Root, path: &Path, after: &str) -> Result<(), FileError> {
-        let before = root.read(path)?;
+        let before = match root.read(path) {
+            Err(error) if error.is_permission_denied() => {
+                self.unread.push(path.to_owned());
+                return Ok(());
+            }
+            other => other?,
+        };
         if before.as_deref() == Some(after) {
             return Ok(());
         }

@@ -17,6 +17,13 @@ pub struct FileError {
     source: io::Error,
 }
 
+impl FileError {
+    /// Returns whether another user could have done it.
+    pub(crate) fn is_permission_denied(&self) -> bool {
+        self.source.kind() == io::ErrorKind::PermissionDenied
+    }
+}
+
 /// The folder that stands for `/`.
 #[derive(Debug, Clone)]
 pub struct Root(PathBuf);

@@ -44,6 +44,9 @@ impl Failure {
                     .hint("start the server there: systemctl start nats-server")
                     .hint("or name another one: tcsctl --nats nats://HOST:4222")
             }
+            ClientError::Login { reason, .. } => Self::new(Exit::NotPermitted, format!("{error} ({reason})"))
+                .hint(format!("the address comes from {}", settings.origin))
+                .hint("user and password stand in it: nats://USER:PASSWORD@HOST:4222"),
             ClientError::NoJetStream { .. } => Self::new(Exit::Unavailable, error.to_string())
                 .hint("add the line `jetstream {}` to its configuration, for example /etc/nats-server.conf")
                 .hint("then restart it: systemctl restart nats-server"),

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::Value;
 use weather_importer::{
-    Counts, CsvConfig, Import, ImportError, Limits, Reconciled, Sample, Settings, Station, Summary,
+    Counts, CsvConfig, Import, ImportError, Limits, Quantity, Reconciled, Sample, Settings, Station, Summary,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -329,6 +329,25 @@ fn a_file_that_grows_is_read_from_where_it_was_left() {
 }
 
 #[test]
+fn the_mean_wind_goes_on_from_run_to_run() {
+    let mut site = Site::evening();
+    site.write("davis.csv", "time,temp_c,hum_pct,wind_ms,wind_dir,press_hpa\n");
+    for (minute, wind) in [(0, 9), (1, 2), (10, 4)] {
+        site.append(
+            "davis.csv",
+            &format!("2026-11-22T22:{minute:02}:00Z,9.3,22,{wind},12,725.4\n"),
+        );
+        site.run();
+    }
+    let means: Vec<f64> = site
+        .stream
+        .iter()
+        .map(|sample| sample.measurements[&Quantity::wind_10min_ms])
+        .collect();
+    assert_eq!(means, [9.0, 5.5, 3.0]);
+}
+
+#[test]
 fn rotation_by_rename_loses_and_doubles_nothing() {
     let mut site = Site::evening();
     site.write("davis.csv", format!("{HEADER}{}nonsense\n", line(0)));
@@ -612,6 +631,6 @@ proptest! {
         let mut site = Site::new("2016-01-02T00:00:00Z");
         site.write("day.dat", &content);
         let counts = site.run().counts;
-        prop_assert!(counts.read == counts.published + counts.refused + counts.duplicates);
+        prop_assert!(counts.read == counts.published + counts.refused + counts.duplicates + counts.too_old);
     }
 }

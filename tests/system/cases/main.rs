@@ -1,8 +1,13 @@
 //! The list of the modules with system tests.
 
 mod bus;
+mod compat;
 mod machines;
 
 fn main() -> std::process::ExitCode {
-    tcs_system_tests::run(vec![("bus", bus::tests()), ("machines", machines::tests())])
+    tcs_system_tests::run(vec![
+        ("bus", bus::tests()),
+        ("compat", compat::tests()),
+        ("machines", machines::tests()),
+    ])
 }

@@ -20,7 +20,7 @@ use crate::stage::lock;
 
 const INSTALL_SCRIPT: &str = include_str!("install.sh");
 const LAYER_SCRIPT: &str = include_str!("package_layer.sh");
-const SERVERISH: &str = "serverish==2.2.1";
+const SERVERISH: &str = "serverish[messenger]==2.2.1";
 const PYTHON_IN_LAYER: &str = "/opt/tcs-test/python/bin/python";
 
 /// Whether something may be installed on a host that is somebody's computer.

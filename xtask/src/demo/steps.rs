@@ -96,7 +96,7 @@ fn weather_records(scene: &Scene) -> Result<()> {
     weather::read_back(&mut RawNats::connect(&scene.server)?)?;
     scene.play(
         Step::outside("tcsctl list")
-            .shows(&["completed|finished|done"])
+            .shows(&["finished", "published 30, refused 1"])
             .within(SECOND),
     )?;
     Ok(())

@@ -120,6 +120,27 @@ fn a_service_that_beats_no_more_is_silent_while_systemd_still_has_it() {
 }
 
 #[test]
+fn between_two_runs_there_is_no_health() {
+    let waiting = json!({
+        "load_state": "loaded", "active_state": "activating", "sub_state": "auto-restart", "result": "signal",
+        "exec_main_code": 2, "exec_main_status": 9, "started": ago(60), "since": ago(1),
+    });
+    let service = Site::default()
+        .beat("manager.obs1", 3)
+        .state("a.main", "obs1", waiting)
+        .status(
+            "a.main",
+            50,
+            json!({ "status": "ok", "pid": 42, "parent": "manager.obs1" }),
+        )
+        .beat("a.main", 2)
+        .only();
+    assert_eq!(service.condition, Condition::Unit(State::Restarting));
+    assert_eq!((service.health, service.pid), (None, None));
+    assert_eq!(service.message.as_deref(), Some("killed by SIGKILL; restart 1"));
+}
+
+#[test]
 fn a_silent_manager_leaves_its_states_uncertain_but_not_those_that_prove_themselves() {
     let site = Site::default()
         .beat("manager.obs1", 16)

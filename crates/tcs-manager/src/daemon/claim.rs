@@ -76,7 +76,11 @@ impl Claim {
             epoch: 0,
             renewed: WireTime::now(),
         };
-        Self { id: identity.manager.clone(), mine, revision: None }
+        Self {
+            id: identity.manager.clone(),
+            mine,
+            revision: None,
+        }
     }
 
     /// Takes the claim, or finds that another manager holds it. A server that cannot say leaves it open: the keeper
@@ -110,9 +114,17 @@ impl Claim {
             };
             if let Some(other) = self.other(&entry) {
                 if self.is_alive(&kv, &entry, &other).await? {
-                    return Ok(Outcome::HeldElsewhere { id: self.id.clone(), host: other.host, pid: other.pid });
+                    return Ok(Outcome::HeldElsewhere {
+                        id: self.id.clone(),
+                        host: other.host,
+                        pid: other.pid,
+                    });
                 }
-                tracing::info!(host = other.host, pid = other.pid, "taking over the claim of a manager that is gone");
+                tracing::info!(
+                    host = other.host,
+                    pid = other.pid,
+                    "taking over the claim of a manager that is gone"
+                );
                 self.mine.epoch = other.epoch + 1;
             }
             match self.write(&kv, Some(entry.revision)).await {
@@ -154,9 +166,16 @@ impl Claim {
             return Ok(start_of(other.pid) == Some(other.pid_start));
         }
         // Another boot, of this host or another one: a live holder renews, whatever the two clocks say.
-        tracing::info!(host = other.host, "another manager claims {}; watching whether it is alive", self.id);
+        tracing::info!(
+            host = other.host,
+            "another manager claims {}; watching whether it is alive",
+            self.id
+        );
         tokio::time::sleep(WATCHED).await;
-        Ok(kv.get(self.id.as_str()).await?.is_some_and(|now| now.revision != entry.revision))
+        Ok(kv
+            .get(self.id.as_str())
+            .await?
+            .is_some_and(|now| now.revision != entry.revision))
     }
 }
 

@@ -23,18 +23,24 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 const HOLDS: &str = "/var/lib/tcs-manager/holds";
 
 type Outcome = Result<ControlReply, RpcError>;
+/// What came of a command, once it is known, and since when the command is.
+type Remembered = (Instant, Arc<OnceCell<Outcome>>);
 
 /// Carries commands out; clones share what was done.
 #[derive(Debug, Clone)]
 pub(super) struct Control {
     systemd: Systemd,
     asks: Asks,
-    done: Arc<Mutex<HashMap<String, (Instant, Arc<OnceCell<Outcome>>)>>>,
+    done: Arc<Mutex<HashMap<String, Remembered>>>,
 }
 
 impl Control {
     pub(super) fn new(systemd: Systemd, asks: Asks) -> Self {
-        Self { systemd, asks, done: Arc::default() }
+        Self {
+            systemd,
+            asks,
+            done: Arc::default(),
+        }
     }
 
     /// Carries a command out, once for each command id, and answers what came of it.
@@ -46,9 +52,17 @@ impl Control {
             let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
             done.retain(|_, (at, _)| at.elapsed() < REMEMBERED);
             let key = format!("{verb:?} {id} {command}");
-            Arc::clone(&done.entry(key).or_insert_with(|| (Instant::now(), Arc::default())).1)
+            Arc::clone(
+                &done
+                    .entry(key)
+                    .or_insert_with(|| (Instant::now(), Arc::default()))
+                    .1,
+            )
         };
-        outcome.get_or_init(|| self.carry_out(verb, id, arguments)).await.clone()
+        outcome
+            .get_or_init(|| self.carry_out(verb, id, arguments))
+            .await
+            .clone()
     }
 
     async fn carry_out(&self, verb: JobVerb, id: &ServiceId, arguments: &ControlArgs) -> Outcome {
@@ -57,9 +71,16 @@ impl Control {
         let unit = UnitName::service(id);
         if verb != JobVerb::Stop && before.state() == State::Failed {
             // A person who starts it has seen the failure: the count towards the limit begins anew.
-            self.systemd.reset_failed(&unit).await.map_err(|error| refused(&error, &unit))?;
+            self.systemd
+                .reset_failed(&unit)
+                .await
+                .map_err(|error| refused(&error, &unit))?;
         }
-        let job = self.systemd.submit(verb, &unit).await.map_err(|error| refused(&error, &unit))?;
+        let job = self
+            .systemd
+            .submit(verb, &unit)
+            .await
+            .map_err(|error| refused(&error, &unit))?;
         if arguments.no_block {
             let number = job.id();
             // The job counts against the limit until its end, whoever waits for it.
@@ -79,9 +100,18 @@ impl Control {
 }
 
 fn wait(arguments: &ControlArgs) -> Result<Duration, RpcError> {
-    let Some(seconds) = arguments.timeout_s else { return Ok(DEFAULT_WAIT) };
-    let wait = Duration::try_from_secs_f64(seconds).ok().filter(|wait| !wait.is_zero());
-    let wrong = || RpcError::new(ErrorKind::BadRequest, format!("`timeout_s` is {seconds}; expected seconds above zero"));
+    let Some(seconds) = arguments.timeout_s else {
+        return Ok(DEFAULT_WAIT);
+    };
+    let wait = Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|wait| !wait.is_zero());
+    let wrong = || {
+        RpcError::new(
+            ErrorKind::BadRequest,
+            format!("`timeout_s` is {seconds}; expected seconds above zero"),
+        )
+    };
     Ok(wait.ok_or_else(wrong)?.min(LONGEST_WAIT))
 }
 
@@ -90,29 +120,48 @@ fn judge(verb: JobVerb, result: &JobResult, record: &Snapshot, unit: &UnitState)
     let id = &record.service_id;
     let (state, name) = (record.state(), unit.name.to_string());
     let reply = |message: String| {
-        Ok(ControlReply { service_id: id.clone(), unit: name.clone(), job: result.to_string(), state, message })
+        Ok(ControlReply {
+            service_id: id.clone(),
+            unit: name.clone(),
+            job: result.to_string(),
+            state,
+            message,
+        })
     };
     let failed = |kind, message: String| Err(RpcError::new(kind, message));
     let why = || format!("see journalctl -u {name}");
     match (result, verb) {
-        (JobResult::Canceled, _) => failed(ErrorKind::Canceled, format!("another job took the place of this one; {id} is {state}")),
-        (JobResult::Timeout, _) => failed(ErrorKind::JobFailed, format!("{id} took too long; it is {state}; {}", why())),
-        (JobResult::Dependency, _) => {
-            failed(ErrorKind::JobFailed, format!("a unit that {name} needs did not start; {}", why()))
+        (JobResult::Canceled, _) => failed(
+            ErrorKind::Canceled,
+            format!("another job took the place of this one; {id} is {state}"),
+        ),
+        (JobResult::Timeout, _) => failed(
+            ErrorKind::JobFailed,
+            format!("{id} took too long; it is {state}; {}", why()),
+        ),
+        (JobResult::Dependency, _) => failed(
+            ErrorKind::JobFailed,
+            format!("a unit that {name} needs did not start; {}", why()),
+        ),
+        (JobResult::Failed, JobVerb::Stop) => {
+            failed(ErrorKind::JobFailed, format!("{id} did not stop; {}", why()))
         }
-        (JobResult::Failed, JobVerb::Stop) => failed(ErrorKind::JobFailed, format!("{id} did not stop; {}", why())),
         (JobResult::Failed, _) if record.kind == Kind::Job => {
             let end = end_words(&unit.result, unit.exit_code());
             failed(ErrorKind::JobFailed, format!("{id} failed: {end}; {}", why()))
         }
         (JobResult::Failed, _) => {
             let end = end_words(&unit.result, unit.exit_code());
-            failed(ErrorKind::JobFailed, format!("{id} did not start: {end}; it is {state}; {}", why()))
+            failed(
+                ErrorKind::JobFailed,
+                format!("{id} did not start: {end}; it is {state}; {}", why()),
+            )
         }
         (JobResult::Skipped, _) => failed(ErrorKind::ConditionFailed, skipped(id, &name)),
-        (JobResult::Done | JobResult::Other(_), JobVerb::Stop) if state == State::Failed => {
-            reply(format!("{id} ended, but not in order: {}", end_words(&unit.result, unit.exit_code())))
-        }
+        (JobResult::Done | JobResult::Other(_), JobVerb::Stop) if state == State::Failed => reply(format!(
+            "{id} ended, but not in order: {}",
+            end_words(&unit.result, unit.exit_code())
+        )),
         (JobResult::Done | JobResult::Other(_), JobVerb::Stop) => reply(format!("{id} is {state}")),
         (JobResult::Done | JobResult::Other(_), _) if !unit.condition_result => {
             failed(ErrorKind::ConditionFailed, skipped(id, &name))
@@ -122,7 +171,10 @@ fn judge(verb: JobVerb, result: &JobResult, record: &Snapshot, unit: &UnitState)
             (Kind::Permanent, State::Running) => reply(format!("{id} is {state}, process {}", unit.main_pid)),
             (Kind::Permanent, _) => {
                 let end = end_words(&unit.result, unit.exit_code());
-                failed(ErrorKind::JobFailed, format!("{id} started, and is {state} by now: {end}; {}", why()))
+                failed(
+                    ErrorKind::JobFailed,
+                    format!("{id} started, and is {state} by now: {end}; {}", why()),
+                )
             }
         },
     }
@@ -173,7 +225,10 @@ mod tests {
     fn a_done_job_is_judged_by_what_the_service_is() {
         let (running, unit) = record("active", "running");
         let reply = judge(JobVerb::Start, &JobResult::Done, &running, &unit).unwrap();
-        assert_eq!((reply.state, reply.message.as_str()), (State::Running, "hello.main is running, process 7"));
+        assert_eq!(
+            (reply.state, reply.message.as_str()),
+            (State::Running, "hello.main is running, process 7")
+        );
         let (stopped, mut unit) = record("inactive", "dead");
         let error = judge(JobVerb::Start, &JobResult::Done, &stopped, &unit).unwrap_err();
         assert_eq!(error.kind, ErrorKind::JobFailed);
@@ -189,16 +244,26 @@ mod tests {
         (unit.result, unit.exec_main_code, unit.exec_main_status) = ("exit-code".to_owned(), 1, 4);
         let error = judge(JobVerb::Start, &JobResult::Failed, &failed, &unit).unwrap_err();
         assert_eq!(error.kind, ErrorKind::JobFailed);
-        assert!(error.message.contains("exit code 4") && error.message.contains("journalctl"), "{}", error.message);
+        assert!(
+            error.message.contains("exit code 4") && error.message.contains("journalctl"),
+            "{}",
+            error.message
+        );
     }
 
     #[test]
     fn a_wait_is_seconds_above_zero() {
-        let arguments = |timeout_s| ControlArgs { timeout_s, ..ControlArgs::default() };
+        let arguments = |timeout_s| ControlArgs {
+            timeout_s,
+            ..ControlArgs::default()
+        };
         assert_eq!(wait(&arguments(None)).unwrap(), DEFAULT_WAIT);
         assert_eq!(wait(&arguments(Some(2.5))).unwrap(), Duration::from_millis(2500));
         for wrong in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            assert_eq!(wait(&arguments(Some(wrong))).unwrap_err().kind, ErrorKind::BadRequest);
+            assert_eq!(
+                wait(&arguments(Some(wrong))).unwrap_err().kind,
+                ErrorKind::BadRequest
+            );
         }
     }
 }

@@ -18,7 +18,7 @@ use super::last_words::LastWords;
 use super::notify::Notifier;
 use super::requests::Ask;
 use super::store::Store;
-use crate::mirror::{Declared, Effect, Identity, Mirror};
+use crate::mirror::{Declared, Effect, Identity, Mirror, end_words};
 use crate::systemd::{Change, Changes, Systemd, SystemdError, UnitState};
 
 /// How long after a change the rest is written: what systemd is still in the middle of, and what can wait.
@@ -32,7 +32,7 @@ type Reading = (Vec<UnitState>, Vec<(UnitName, Option<String>)>);
 /// What a task of the engine brought.
 enum Done {
     All(Result<Reading, SystemdError>),
-    One(UnitName, Result<UnitState, SystemdError>),
+    One(UnitName, Result<Box<UnitState>, SystemdError>),
 }
 
 pub(super) struct Engine {
@@ -97,7 +97,12 @@ impl Engine {
         self.carry_out(effects);
         self.own_event(EventKind::Ready);
         let counts = self.mirror.counts();
-        tracing::info!(services = counts.services, running = counts.running, failed = counts.failed, "mirror is complete");
+        tracing::info!(
+            services = counts.services,
+            running = counts.running,
+            failed = counts.failed,
+            "mirror is complete"
+        );
         Ok(())
     }
 
@@ -174,7 +179,11 @@ impl Engine {
         };
         // Another manager speaks under this name.
         if !matches!(error, Some(ManagerError::HeldElsewhere { .. })) {
-            self.own_event(if error.is_none() { EventKind::Stop } else { EventKind::Crashed });
+            self.own_event(if error.is_none() {
+                EventKind::Stop
+            } else {
+                EventKind::Crashed
+            });
             self.presence.set(status, message);
         }
     }
@@ -214,7 +223,7 @@ impl Engine {
                 self.settle_at.get_or_insert_with(Instant::now);
             }
             Done::One(_, Ok(unit)) => {
-                let effects = self.mirror.read_unit(unit, Timestamp::now());
+                let effects = self.mirror.read_unit(*unit, Timestamp::now());
                 self.carry_out(effects);
                 self.settle_later();
             }
@@ -229,7 +238,12 @@ impl Engine {
     fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Event { kind, id, event, message_id } => {
+                Effect::Event {
+                    kind,
+                    id,
+                    event,
+                    message_id,
+                } => {
                     if kind == EventKind::Start {
                         self.last_words.alive(&id);
                     }
@@ -241,7 +255,7 @@ impl Engine {
                 Effect::Query(name) => {
                     let systemd = self.systemd.clone();
                     self.work.spawn(async move {
-                        let unit = systemd.unit(&name).await;
+                        let unit = systemd.unit(&name).await.map(Box::new);
                         Done::One(name, unit)
                     });
                 }
@@ -272,7 +286,10 @@ impl Engine {
                 let _ = reply.send(current.collect());
             }
             Ask::One(id, reply) => {
-                let current = self.mirror.current(&id, now).map(|(record, unit)| (record, unit.clone()));
+                let current = self
+                    .mirror
+                    .current(&id, now)
+                    .map(|(record, unit)| (record, unit.clone()));
                 let _ = reply.send(current.map(Box::new));
             }
         }
@@ -283,24 +300,37 @@ impl Engine {
         let counts = self.mirror.counts();
         let nats = match &self.connection {
             Some(Connection::Connected) => "NATS connected".to_owned(),
-            Some(Connection::Away { since, .. }) => format!("NATS away since {}", since.timestamp().strftime("%FT%TZ")),
+            Some(Connection::Away { since, .. }) => {
+                format!("NATS away since {}", since.timestamp().strftime("%FT%TZ"))
+            }
             None => "NATS not yet asked".to_owned(),
         };
         let fault = self.systemd_fault.iter().chain(&self.faults).next();
-        let mut line = format!("{} units, {} running, {} failed; {nats}", counts.services, counts.running, counts.failed);
+        let mut line = format!(
+            "{} units, {} running, {} failed; {nats}",
+            counts.services, counts.running, counts.failed
+        );
         if let Some(fault) = fault {
             line = format!("{line}; {fault}");
         }
         notifier.status(&line);
         match fault {
             Some(fault) => self.presence.set(Status::Degraded, fault),
-            None => self.presence.set(Status::Ok, format!("follows systemd {}", self.systemd.version())),
+            None => self
+                .presence
+                .set(Status::Ok, format!("follows systemd {}", self.systemd.version())),
         }
     }
 
     /// Publishes an event of the manager itself, so that tools show it as they show a service.
     fn own_event(&self, kind: EventKind) {
-        let Identity { manager, hostname, boot_id, run_id, .. } = &self.identity;
+        let Identity {
+            manager,
+            hostname,
+            boot_id,
+            run_id,
+            ..
+        } = &self.identity;
         let mut event = RegistryEvent::new(kind, manager.as_str(), WireTime::now());
         event.runner_id = Some(manager.to_string());
         if kind == EventKind::Start {
@@ -342,14 +372,17 @@ fn declared(entry: &ServiceEntry) -> Declared {
 }
 
 fn log_event(kind: EventKind, id: &ServiceId, event: &RegistryEvent) {
-    let exit_code = event.exit_code;
     match kind {
         EventKind::Crashed | EventKind::Failed => {
-            let result = event.result.as_deref().unwrap_or("unknown");
-            tracing::warn!(service = %id, exit_code, result, "{kind}");
+            let result = event
+                .reason
+                .as_deref()
+                .or(event.result.as_deref())
+                .unwrap_or_default();
+            tracing::warn!(service = %id, "{id} {kind}: {}", end_words(result, event.exit_code));
         }
-        EventKind::Declared => tracing::debug!(service = %id, "{kind}"),
-        _ => tracing::info!(service = %id, "{kind}"),
+        EventKind::Declared => tracing::debug!(service = %id, "{id} {kind}"),
+        _ => tracing::info!(service = %id, "{id} {kind}"),
     }
 }
 
@@ -357,7 +390,10 @@ fn log_connection(connection: &Connection, bus: &Bus) {
     match connection {
         Connection::Connected => tracing::info!(server = bus.server_version(), "NATS connected"),
         Connection::Away { reason, .. } => {
-            tracing::warn!(reason = reason.as_deref(), "NATS is away; events wait, commands by NATS are not heard");
+            tracing::warn!(
+                reason = reason.as_deref(),
+                "NATS is away; events wait, commands by NATS are not heard"
+            );
         }
     }
 }

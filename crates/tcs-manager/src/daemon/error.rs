@@ -22,11 +22,16 @@ pub enum ManagerError {
     /// systemd cannot be reached or refuses.
     #[error("cannot work with systemd")]
     Systemd(#[from] SystemdError),
+    /// The process cannot listen to signals.
+    #[error("cannot listen to signals")]
+    Signals(#[source] std::io::Error),
     /// D-Bus is gone; systemd starts the manager anew.
     #[error("the connection to D-Bus was lost")]
     BusLost,
     /// Another manager has the name.
-    #[error("another {id} is running on `{host}` (pid {pid}): give one of the two hosts another `host:` in services.yaml")]
+    #[error(
+        "another {id} is running on `{host}` (pid {pid}): give one of the two hosts another `host:` in services.yaml"
+    )]
     HeldElsewhere {
         /// The manager's id.
         id: ServiceId,
@@ -50,6 +55,7 @@ impl ManagerError {
             Self::Config(_) | Self::Site(_) | Self::Nats(_) => Exit::Configuration,
             Self::Systemd(SystemdError::Denied(_)) => Exit::NotPermitted,
             Self::Systemd(_) | Self::BusLost => Exit::Unavailable,
+            Self::Signals(_) => Exit::Failed,
             Self::HeldElsewhere { .. } => Exit::HeldElsewhere,
         }
     }

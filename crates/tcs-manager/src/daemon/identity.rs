@@ -28,7 +28,12 @@ pub(super) fn boot_id() -> String {
 /// Returns when the machine was booted, to the second.
 pub(super) fn boot_time() -> Option<Timestamp> {
     let text = fs::read_to_string("/proc/stat").ok()?;
-    let seconds = text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    let seconds = text
+        .lines()
+        .find_map(|line| line.strip_prefix("btime "))?
+        .trim()
+        .parse()
+        .ok()?;
     Timestamp::from_second(seconds).ok()
 }
 

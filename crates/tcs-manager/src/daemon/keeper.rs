@@ -36,8 +36,20 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(bus: &Bus, claim: Claim, store: Store, requests: Requests, manage_streams: bool) -> Self {
-        Self { bus: bus.clone(), claim, store, requests, manage_streams }
+    pub(super) fn new(
+        bus: &Bus,
+        claim: Claim,
+        store: Store,
+        requests: Requests,
+        manage_streams: bool,
+    ) -> Self {
+        Self {
+            bus: bus.clone(),
+            claim,
+            store,
+            requests,
+            manage_streams,
+        }
     }
 
     /// Works until `stop` is cancelled, then gives the claim up.
@@ -112,12 +124,26 @@ impl Keeper {
         }
         let faults = self.streams().await.map_err(|error| one(&error))?;
         self.store.compare();
-        self.requests.answer(&self.bus).await.map_err(|error| one(&error))?;
-        if faults.is_empty() { Ok(Outcome::Ours) } else { Err(faults.iter().map(|fault| format!("stream {}: {}", fault.stream, fault.text)).collect()) }
+        self.requests
+            .answer(&self.bus)
+            .await
+            .map_err(|error| one(&error))?;
+        if faults.is_empty() {
+            Ok(Outcome::Ours)
+        } else {
+            Err(faults
+                .iter()
+                .map(|fault| format!("stream {}: {}", fault.stream, fault.text))
+                .collect())
+        }
     }
 
     async fn streams(&self) -> Result<Vec<StreamFault>, StreamsError> {
-        if self.manage_streams { self.bus.ensure_streams().await } else { self.bus.check_streams().await }
+        if self.manage_streams {
+            self.bus.ensure_streams().await
+        } else {
+            self.bus.check_streams().await
+        }
     }
 }
 

@@ -29,7 +29,12 @@ pub(super) struct LastWords(mpsc::UnboundedSender<Message>);
 impl LastWords {
     pub(super) fn spawn(bus: &Bus, tasks: &TaskTracker, stop: CancellationToken) -> Self {
         let (sender, messages) = mpsc::unbounded_channel();
-        let task = Task { bus: bus.clone(), messages, waiting: Vec::new(), heard: HashMap::new() };
+        let task = Task {
+            bus: bus.clone(),
+            messages,
+            waiting: Vec::new(),
+            heard: HashMap::new(),
+        };
         tasks.spawn(async move { task.run(stop).await });
         Self(sender)
     }
@@ -76,7 +81,11 @@ impl Task {
                 }
             };
             let connected = *connection.borrow() == Connection::Connected;
-            let first = self.waiting.first().map(|waiting| waiting.due).filter(|_| connected);
+            let first = self
+                .waiting
+                .first()
+                .map(|waiting| waiting.due)
+                .filter(|_| connected);
             tokio::select! {
                 biased;
                 received = next => match received {
@@ -117,8 +126,20 @@ impl Task {
     }
 
     fn hear(&mut self, received: &Received) {
-        let report = received.decode().ok().and_then(|message| message.read::<StatusReport>("status").ok());
-        let Some(StatusReport { name, status, timestamp: at, pid, .. }) = report else { return };
+        let report = received
+            .decode()
+            .ok()
+            .and_then(|message| message.read::<StatusReport>("status").ok());
+        let Some(StatusReport {
+            name,
+            status,
+            timestamp: at,
+            pid,
+            ..
+        }) = report
+        else {
+            return;
+        };
         // What the stream holds and what comes by may cross.
         if self.heard.get(&name).is_none_or(|heard| heard.at <= at) {
             self.heard.insert(name, Heard { status, pid, at });
@@ -133,7 +154,11 @@ impl Task {
                 match last_word {
                     LastWord::Manager => self.publish(&report),
                     LastWord::ServiceIfFinal(pid) => {
-                        self.waiting.push(Waiting { due: Instant::now() + GRACE, report, pid });
+                        self.waiting.push(Waiting {
+                            due: Instant::now() + GRACE,
+                            report,
+                            pid,
+                        });
                     }
                 }
             }

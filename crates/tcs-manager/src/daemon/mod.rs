@@ -25,6 +25,7 @@ use std::time::Duration;
 use tcs_bus::{Bus, BusOptions, Presence, PresenceOptions};
 use tcs_config::{Site, TypeCatalog};
 use tcs_wire::Status;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -53,6 +54,25 @@ pub struct Options {
     pub bus_address: Option<String>,
 }
 
+/// Runs the manager until SIGTERM or SIGINT asks for an orderly end.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_until_signal(options: Options) -> Result<(), ManagerError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ManagerError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ManagerError::Signals)?;
+    let stop = CancellationToken::new();
+    let running = run(options, stop.clone());
+    tokio::pin!(running);
+    tokio::select! {
+        outcome = &mut running => return outcome,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    stop.cancel();
+    running.await
+}
+
 /// Runs the manager until `stop` is cancelled.
 ///
 /// # Errors
@@ -62,7 +82,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Manage
     let notifier = Notifier::new();
     notifier.status("connecting to systemd over D-Bus");
     let (systemd, changes) = Systemd::connect(options.bus_address.as_deref()).await?;
-    tracing::info!(version = systemd.version(), "connected to systemd");
+    tracing::info!("connected to systemd {}", systemd.version());
 
     let identity = identity::identity(&site);
     let bus = Bus::connect(BusOptions {
@@ -94,13 +114,24 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Manage
     let tasks = TaskTracker::new();
     let presence = Arc::new(Presence::new(
         &bus,
-        PresenceOptions { id: identity.manager.clone(), parent: None, hostname: identity.hostname.clone() },
+        PresenceOptions {
+            id: identity.manager.clone(),
+            parent: None,
+            hostname: identity.hostname.clone(),
+        },
     ));
     presence.set(Status::Startup, "reading systemd's units");
     let store = Store::spawn(&bus, &identity.manager, &tasks, stop.clone());
     let last_words = LastWords::spawn(&bus, &tasks, stop.clone());
     let (asks, asked) = mpsc::channel(64);
-    let mut engine = Engine::new(&identity, bus.clone(), systemd.clone(), store.clone(), last_words, Arc::clone(&presence));
+    let mut engine = Engine::new(
+        &identity,
+        bus.clone(),
+        systemd.clone(),
+        store.clone(),
+        last_words,
+        Arc::clone(&presence),
+    );
     engine.begin(&site, remembered).await?;
     notifier.ready();
 

@@ -27,7 +27,10 @@ pub(super) struct Notifier {
 impl Notifier {
     pub(super) fn new() -> Self {
         let runtime_directory = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
-        Self { last: RefCell::default(), runtime_directory }
+        Self {
+            last: RefCell::default(),
+            runtime_directory,
+        }
     }
 
     /// Tells the one line of `systemctl status`.
@@ -57,10 +60,18 @@ impl Notifier {
 
     /// Writes whether NATS is there, for those who cannot ask over NATS.
     pub(super) async fn nats(&self, connection: &Connection) {
-        let Some(directory) = &self.runtime_directory else { return };
+        let Some(directory) = &self.runtime_directory else {
+            return;
+        };
         let state = match connection {
-            Connection::Connected => NatsState { connected: true, since: Timestamp::now() },
-            Connection::Away { since, .. } => NatsState { connected: false, since: since.timestamp() },
+            Connection::Connected => NatsState {
+                connected: true,
+                since: Timestamp::now(),
+            },
+            Connection::Away { since, .. } => NatsState {
+                connected: false,
+                since: since.timestamp(),
+            },
         };
         let body = serde_json::to_vec(&state).unwrap_or_default();
         let (path, part) = (directory.join(NATS_FILE), directory.join(".nats.json.part"));

@@ -35,13 +35,21 @@ impl Asks {
     pub(super) async fn one(&self, id: &ServiceId) -> Result<(Snapshot, UnitState), RpcError> {
         let (reply, answer) = oneshot::channel();
         let found = self.ask(Ask::One(id.clone(), reply), answer).await?;
-        let unknown = || RpcError::new(ErrorKind::UnknownService, format!("this manager knows no service `{id}`"));
+        let unknown = || {
+            RpcError::new(
+                ErrorKind::UnknownService,
+                format!("this manager knows no service `{id}`"),
+            )
+        };
         found.map(|found| *found).ok_or_else(unknown)
     }
 
     async fn ask<T>(&self, ask: Ask, answer: oneshot::Receiver<T>) -> Result<T, RpcError> {
         let ending = |_| RpcError::new(ErrorKind::Unavailable, "the manager is about to end");
-        self.0.send(ask).await.map_err(|_| RpcError::new(ErrorKind::Unavailable, "the manager is about to end"))?;
+        self.0
+            .send(ask)
+            .await
+            .map_err(|_| RpcError::new(ErrorKind::Unavailable, "the manager is about to end"))?;
         answer.await.map_err(ending)
     }
 }
@@ -99,16 +107,31 @@ impl Requests {
         Ok(())
     }
 
-    async fn answer_for_manager(&self, responder: &Responder, prefix: &SubjectPrefix) -> Result<(), ResponderError> {
+    async fn answer_for_manager(
+        &self,
+        responder: &Responder,
+        prefix: &SubjectPrefix,
+    ) -> Result<(), ResponderError> {
         let (asks, manager) = (self.asks.clone(), self.manager.clone());
         let list = move |_: Request| {
             let (asks, manager) = (asks.clone(), manager.clone());
-            async move { Ok(ListReply { manager, services: asks.list().await? }) }
+            async move {
+                Ok(ListReply {
+                    manager,
+                    services: asks.list().await?,
+                })
+            }
         };
-        responder.endpoint("list", &prefix.rpc(&self.manager, Word::List), list).await?;
+        responder
+            .endpoint("list", &prefix.rpc(&self.manager, Word::List), list)
+            .await?;
 
-        let (presence, id, hostname, started) =
-            (Arc::clone(&self.presence), self.manager.clone(), self.hostname.clone(), self.started);
+        let (presence, id, hostname, started) = (
+            Arc::clone(&self.presence),
+            self.manager.clone(),
+            self.hostname.clone(),
+            self.started,
+        );
         let health = move |_: Request| {
             let status = presence.status();
             let reply = HealthReply {
@@ -124,7 +147,9 @@ impl Requests {
             };
             std::future::ready(Ok(reply))
         };
-        responder.endpoint("health", &prefix.rpc(&self.manager, Word::Health), health).await?;
+        responder
+            .endpoint("health", &prefix.rpc(&self.manager, Word::Health), health)
+            .await?;
 
         let asks = self.asks.clone();
         let status = move |request: Request| {
@@ -156,33 +181,47 @@ impl Requests {
             let (asks, service) = (asks.clone(), service.clone());
             async move { Ok(asks.one(&service).await?.0) }
         };
-        responder.endpoint(&name(Word::Status), &prefix.rpc(id, Word::Status), status).await?;
+        responder
+            .endpoint(&name(Word::Status), &prefix.rpc(id, Word::Status), status)
+            .await?;
         for (word, verb) in VERBS {
             let (control, service) = (self.control.clone(), id.clone());
             let run = move |request: Request| {
                 let (control, service) = (control.clone(), service.clone());
                 async move { run(control, verb, service, &request).await }
             };
-            responder.endpoint(&name(word), &prefix.rpc(id, word), run).await?;
+            responder
+                .endpoint(&name(word), &prefix.rpc(id, word), run)
+                .await?;
         }
         Ok(())
     }
 }
 
-const VERBS: [(Word, JobVerb); 3] =
-    [(Word::Start, JobVerb::Start), (Word::Stop, JobVerb::Stop), (Word::Restart, JobVerb::Restart)];
+const VERBS: [(Word, JobVerb); 3] = [
+    (Word::Start, JobVerb::Start),
+    (Word::Stop, JobVerb::Stop),
+    (Word::Restart, JobVerb::Restart),
+];
 
-async fn run(control: Control, verb: JobVerb, id: ServiceId, request: &Request) -> Result<ControlReply, RpcError> {
+async fn run(
+    control: Control,
+    verb: JobVerb,
+    id: ServiceId,
+    request: &Request,
+) -> Result<ControlReply, RpcError> {
     let arguments: ControlArgs = request.arguments()?;
     let sender = request.claimed_sender().unwrap_or("somebody unnamed");
-    tracing::info!(service = %id, ?verb, sender, "asked over NATS");
+    tracing::info!(service = %id, sender, "{id}: {verb:?} asked for over NATS by {sender}");
     control.run(verb, &id, &arguments).await
 }
 
 /// Reads the service out of `…v1.WORD.SERVICE_ID`.
 fn service_of(subject: &str) -> Result<ServiceId, RpcError> {
     // The manager's own id has no dot-separated part that is called `v1`: a host's name holds no dots.
-    let after = subject.split_once(".v1.").and_then(|(_, rest)| rest.split_once('.'));
+    let after = subject
+        .split_once(".v1.")
+        .and_then(|(_, rest)| rest.split_once('.'));
     let id = after.map_or("", |(_, id)| id);
     ServiceId::parse(id).map_err(|error| RpcError::new(ErrorKind::BadRequest, error.to_string()))
 }

@@ -34,7 +34,12 @@ enum Message {
 pub(super) struct Store(mpsc::UnboundedSender<Message>);
 
 impl Store {
-    pub(super) fn spawn(bus: &Bus, manager: &ServiceId, tasks: &TaskTracker, stop: CancellationToken) -> Self {
+    pub(super) fn spawn(
+        bus: &Bus,
+        manager: &ServiceId,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
         let (sender, receiver) = mpsc::unbounded_channel();
         let task = Task {
             bus: bus.clone(),
@@ -78,7 +83,10 @@ pub(super) async fn remembered(bus: &Bus, manager: &ServiceId) -> Vec<Snapshot> 
     let ours = entries.iter().filter(|entry| entry.key.starts_with(&prefix));
     let records = ours.filter_map(|entry| serde_json::from_slice::<Snapshot>(&entry.value).ok());
     let of_this_boot = |record: &Snapshot| booted.is_none_or(|booted| record.updated.timestamp() > booted);
-    records.filter(of_this_boot).filter(|record| is_kept(record, Timestamp::now())).collect()
+    records
+        .filter(of_this_boot)
+        .filter(|record| is_kept(record, Timestamp::now()))
+        .collect()
 }
 
 fn is_kept(record: &Snapshot, now: Timestamp) -> bool {
@@ -103,7 +111,12 @@ impl Task {
         loop {
             if let Some(kv) = &self.kv {
                 let free = IN_FLIGHT.saturating_sub(under_way.len());
-                let keys: Vec<String> = self.unwritten.difference(&under_way).take(free).cloned().collect();
+                let keys: Vec<String> = self
+                    .unwritten
+                    .difference(&under_way)
+                    .take(free)
+                    .cloned()
+                    .collect();
                 for key in keys {
                     self.unwritten.remove(&key);
                     under_way.insert(key.clone());

@@ -2,7 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tcs_wire::{
-    EventKind, Kind, MessageId, RegistryEvent, ServiceId, Snapshot, Status, StatusReport, StopReason, UnitName, WireTime,
+    EventKind, Kind, MessageId, RegistryEvent, ServiceId, Snapshot, Status, StatusReport, StopReason,
+    UnitName, WireTime,
 };
 
 use super::run::Happening;
@@ -65,7 +66,12 @@ impl Teller {
         event.max_restarts = Some(entry.max_restarts);
         let Identity { boot_id, run_id, .. } = &self.identity;
         let message_id = MessageId::of_fact(format!("tcs:{boot_id}:{run_id}:declared:{}", entry.id));
-        Effect::Event { kind: EventKind::Declared, id: entry.id.clone(), event: Box::new(event), message_id }
+        Effect::Event {
+            kind: EventKind::Declared,
+            id: entry.id.clone(),
+            event: Box::new(event),
+            message_id,
+        }
     }
 
     fn event(&self, kind: EventKind, id: &ServiceId, at: Timestamp) -> RegistryEvent {
@@ -110,7 +116,11 @@ impl Teller {
                 event.duration_s = detail.duration.filter(|_| job).map(seconds);
             }
             EventKind::Crashed => {
-                event.status = Some(if detail.will_restart { Status::Error } else { Status::Failed });
+                event.status = Some(if detail.will_restart {
+                    Status::Error
+                } else {
+                    Status::Failed
+                });
                 event.exit_code = detail.exit_code;
                 event.result.clone_from(&detail.result);
                 event.will_restart = Some(detail.will_restart);
@@ -131,7 +141,12 @@ impl Teller {
         }
         let Identity { boot_id, .. } = &self.identity;
         let message_id = MessageId::lifecycle(boot_id, &happening.invocation, *kind, happening.n);
-        effects.push(Effect::Event { kind: *kind, id: id.clone(), event: Box::new(event), message_id });
+        effects.push(Effect::Event {
+            kind: *kind,
+            id: id.clone(),
+            event: Box::new(event),
+            message_id,
+        });
         if last || !(late || happening.coalesced) {
             effects.extend(self.status(service, happening));
         }
@@ -147,7 +162,9 @@ impl Teller {
             EventKind::Crashed if detail.will_restart => {
                 let next = detail.restarts + 1;
                 let end = end_words(result, detail.exit_code);
-                let delay = unit.restart_delay.map_or_else(String::new, |delay| format!(" in {}", delay_words(delay)));
+                let delay = unit
+                    .restart_delay
+                    .map_or_else(String::new, |delay| format!(" in {}", delay_words(delay)));
                 let message = match service.max_restarts() {
                     Some(max) if next > max => format!("{end}; all {max} restarts are used up"),
                     max => format!("{end}; restart {next}{}{delay}", limit(max)),
@@ -160,10 +177,18 @@ impl Teller {
             }
             EventKind::Failed => {
                 let message = end_words(result, detail.exit_code);
-                let last_word = if result == "start-limit-hit" { LastWord::Manager } else { own_if_final };
+                let last_word = if result == "start-limit-hit" {
+                    LastWord::Manager
+                } else {
+                    own_if_final
+                };
                 (Status::Failed, last_word, message)
             }
-            EventKind::Stop => (Status::Shutdown, own_if_final, stop_words(detail.reason).to_owned()),
+            EventKind::Stop => (
+                Status::Shutdown,
+                own_if_final,
+                stop_words(detail.reason).to_owned(),
+            ),
             _ => return None,
         };
         let report = StatusReport {
@@ -176,7 +201,10 @@ impl Teller {
             pid: Some(unit.exec_main_pid).filter(|pid| *pid != 0),
             hostname: Some(self.identity.hostname.clone()),
         };
-        Some(Effect::Status { report: Box::new(report), last_word })
+        Some(Effect::Status {
+            report: Box::new(report),
+            last_word,
+        })
     }
 }
 
@@ -198,7 +226,11 @@ fn stop_words(reason: Option<StopReason>) -> &'static str {
 
 fn delay_words(delay: SignedDuration) -> String {
     let milliseconds = delay.as_millis();
-    if milliseconds < 1000 { format!("{milliseconds} ms") } else { format!("{} s", seconds(delay)) }
+    if milliseconds < 1000 {
+        format!("{milliseconds} ms")
+    } else {
+        format!("{} s", seconds(delay))
+    }
 }
 
 /// Returns seconds to the millisecond, which is what an operator can use.

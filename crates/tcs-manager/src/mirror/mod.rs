@@ -78,7 +78,11 @@ pub struct Mirror {
 impl Mirror {
     /// Returns an empty mirror.
     pub fn new(identity: Identity) -> Self {
-        Self { teller: Teller::new(identity), services: BTreeMap::new(), holding: false }
+        Self {
+            teller: Teller::new(identity),
+            services: BTreeMap::new(),
+            holding: false,
+        }
     }
 
     /// Takes over what the configuration names; each service gets its event.
@@ -90,7 +94,10 @@ impl Mirror {
         for entry in declared {
             effects.push(self.teller.declared(&entry, now));
             let id = entry.id.clone();
-            self.services.entry(id.clone()).or_insert_with(|| Tracked::new(id)).declared = Some(entry);
+            self.services
+                .entry(id.clone())
+                .or_insert_with(|| Tracked::new(id))
+                .declared = Some(entry);
         }
         effects
     }
@@ -99,7 +106,10 @@ impl Mirror {
     pub fn remember(&mut self, records: Vec<Snapshot>) {
         for record in records {
             let id = record.service_id.clone();
-            self.services.entry(id.clone()).or_insert_with(|| Tracked::new(id)).remember(record);
+            self.services
+                .entry(id.clone())
+                .or_insert_with(|| Tracked::new(id))
+                .remember(record);
         }
     }
 
@@ -114,13 +124,17 @@ impl Mirror {
     ) -> Vec<Effect> {
         self.holding = false;
         let mut effects = Vec::new();
-        let mut unseen: BTreeSet<UnitName> = self.services.values().flat_map(Tracked::expected_units).collect();
+        let mut unseen: BTreeSet<UnitName> =
+            self.services.values().flat_map(Tracked::expected_units).collect();
         // Timers first: when one elapsed tells what started its job.
         units.sort_by_key(|unit| unit.kind() == UnitKind::Service);
         for unit in units {
             unseen.remove(&unit.name);
             let id = unit.name.id().clone();
-            let service = self.services.entry(id.clone()).or_insert_with(|| Tracked::new(id));
+            let service = self
+                .services
+                .entry(id.clone())
+                .or_insert_with(|| Tracked::new(id));
             service.read(unit, &self.teller, &mut effects);
         }
         for name in unseen {
@@ -144,7 +158,10 @@ impl Mirror {
         let mut effects = Vec::new();
         if !self.holding {
             let id = unit.name.id().clone();
-            let service = self.services.entry(id.clone()).or_insert_with(|| Tracked::new(id));
+            let service = self
+                .services
+                .entry(id.clone())
+                .or_insert_with(|| Tracked::new(id));
             service.read(unit, &self.teller, &mut effects);
             service.put(&self.teller, now, false, &mut effects);
         }
@@ -177,9 +194,17 @@ impl Mirror {
                     }
                 }
             }
-            Change::Properties { unit, complete, properties, clock } => {
+            Change::Properties {
+                unit,
+                complete,
+                properties,
+                clock,
+            } => {
                 let id = unit.id().clone();
-                let service = self.services.entry(id.clone()).or_insert_with(|| Tracked::new(id));
+                let service = self
+                    .services
+                    .entry(id.clone())
+                    .or_insert_with(|| Tracked::new(id));
                 let settled = service.apply(&unit, complete, &properties, &clock, &self.teller, &mut effects);
                 if settled {
                     service.put(&self.teller, now, false, &mut effects);
@@ -195,7 +220,11 @@ impl Mirror {
         if self.holding {
             return effects;
         }
-        for service in self.services.values_mut().filter(|service| service.is_unsettled()) {
+        for service in self
+            .services
+            .values_mut()
+            .filter(|service| service.is_unsettled())
+        {
             service.look_again(&mut effects);
             service.put(&self.teller, now, true, &mut effects);
         }
@@ -255,7 +284,11 @@ impl Mirror {
 
     fn tracked(&mut self, unit: &UnitName) -> JobSlot<'_> {
         // Jobs of timers say nothing about how a service ends.
-        JobSlot(self.services.get_mut(unit.id()).filter(|_| unit.kind() == UnitKind::Service))
+        JobSlot(
+            self.services
+                .get_mut(unit.id())
+                .filter(|_| unit.kind() == UnitKind::Service),
+        )
     }
 }
 

@@ -59,14 +59,25 @@ pub(super) fn timer(state: &UnitState) -> TimerSnapshot {
 /// Returns whether a reader should learn of the difference at once.
 pub(super) fn is_news(old: &Snapshot, new: &Snapshot) -> bool {
     let run = |unit: &UnitSnapshot| {
-        (unit.load_state.clone(), unit.active_state.clone(), unit.sub_state.clone(), unit.invocation_id.clone(), unit.main_pid)
+        (
+            unit.load_state.clone(),
+            unit.active_state.clone(),
+            unit.sub_state.clone(),
+            unit.invocation_id.clone(),
+            unit.main_pid,
+        )
     };
     run(&old.unit) != run(&new.unit)
 }
 
 /// Puts a record of an earlier run of the manager back into the units' states.
 pub(super) fn restore(record: &Snapshot, service: &mut UnitState, timer: &mut UnitState) {
-    let UnitSnapshot { since, started, exited, .. } = record.unit;
+    let UnitSnapshot {
+        since,
+        started,
+        exited,
+        ..
+    } = record.unit;
     let unit = record.unit.clone();
     service.load_state = unit.load_state;
     service.active_state = unit.active_state;

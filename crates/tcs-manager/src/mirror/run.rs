@@ -107,7 +107,12 @@ impl Run {
 
     /// Works out what happened, oldest first.
     pub(super) fn advance(&mut self, unit: &UnitState, circumstances: Circumstances) -> Vec<Happening> {
-        let Circumstances { asked, job_pending, settled, late } = circumstances;
+        let Circumstances {
+            asked,
+            job_pending,
+            settled,
+            late,
+        } = circumstances;
         let mut told = Vec::new();
         if is_passing(unit) || self.is_leaving_wait(unit, job_pending) {
             return told;
@@ -122,7 +127,10 @@ impl Run {
             self.started = true;
             self.main_start = unit.exec_main_start;
             let at = unit.exec_main_start.unwrap_or_else(|| changed(unit));
-            let detail = Detail { pid: Some(unit.exec_main_pid), ..Detail::default() };
+            let detail = Detail {
+                pid: Some(unit.exec_main_pid),
+                ..Detail::default()
+            };
             told.push(self.happening(EventKind::Start, at, detail));
         }
         if same_run && self.is_up() {
@@ -139,7 +147,10 @@ impl Run {
             // Stopped while it waited: what began as a failure ends in order.
             self.waited = false;
             self.will_restart = false;
-            let detail = Detail { reason: Some(StopReason::Terminated), ..Detail::default() };
+            let detail = Detail {
+                reason: Some(StopReason::Terminated),
+                ..Detail::default()
+            };
             told.push(self.happening(EventKind::Stop, changed(unit), detail));
         }
         if settled && down && !self.waited {
@@ -160,7 +171,10 @@ impl Run {
         let at = unit.inactive_enter.unwrap_or_else(|| changed(unit));
         if self.is_up() {
             if restarted {
-                let detail = Detail { will_restart: true, ..Detail::default() };
+                let detail = Detail {
+                    will_restart: true,
+                    ..Detail::default()
+                };
                 told.push(self.unseen(EventKind::Crashed, at, None, detail));
             } else if !late {
                 told.push(self.unseen(EventKind::Stop, at, None, Detail::default()));
@@ -172,7 +186,10 @@ impl Run {
         self.main_start = before.main_start;
         if restarted {
             self.uncounted(before.restarts, at, told);
-            let detail = Detail { restarts: unit.n_restarts, ..Detail::default() };
+            let detail = Detail {
+                restarts: unit.n_restarts,
+                ..Detail::default()
+            };
             let at = unit.inactive_exit.unwrap_or_else(|| changed(unit));
             told.push(self.happening(EventKind::Restarting, at, detail));
         }
@@ -182,16 +199,26 @@ impl Run {
     fn uncounted(&self, counted: u32, at: Timestamp, told: &mut Vec<Happening>) {
         let first = (counted + 1).max(self.restarts.saturating_sub(MAX_COALESCED));
         for n in first..self.restarts {
-            let detail = Detail { restarts: n, ..Detail::default() };
+            let detail = Detail {
+                restarts: n,
+                ..Detail::default()
+            };
             told.push(self.unseen(EventKind::Restarting, at, Some(n), detail));
             told.push(self.unseen(EventKind::Start, at, Some(n), Detail::default()));
-            let detail = Detail { will_restart: true, restarts: n, ..Detail::default() };
+            let detail = Detail {
+                will_restart: true,
+                restarts: n,
+                ..Detail::default()
+            };
             told.push(self.unseen(EventKind::Crashed, at, Some(n), detail));
         }
     }
 
     fn ready(&mut self, unit: &UnitState, told: &mut Vec<Happening>) {
-        let was_active = unit.active_enter.zip(unit.exec_main_start).is_some_and(|(active, start)| active >= start);
+        let was_active = unit
+            .active_enter
+            .zip(unit.exec_main_start)
+            .is_some_and(|(active, start)| active >= start);
         let is_active = matches!(unit.active_state.as_str(), "active" | "reloading" | "refreshing");
         if self.ready || !(is_active || was_active) {
             return;
@@ -199,11 +226,22 @@ impl Run {
         self.ready = true;
         let at = unit.active_enter.unwrap_or_else(|| changed(unit));
         let duration = unit.exec_main_start.map(|start| at.duration_since(start));
-        told.push(self.happening(EventKind::Ready, at, Detail { duration, ..Detail::default() }));
+        told.push(self.happening(
+            EventKind::Ready,
+            at,
+            Detail {
+                duration,
+                ..Detail::default()
+            },
+        ));
     }
 
     fn stopping(&mut self, unit: &UnitState, told: &mut Vec<Happening>) {
-        if !self.stopping && unit.active_state == "deactivating" && unit.main_pid != 0 && unit.result == "success" {
+        if !self.stopping
+            && unit.active_state == "deactivating"
+            && unit.main_pid != 0
+            && unit.result == "success"
+        {
             self.stopping = true;
             let at = unit.active_exit.unwrap_or_else(|| changed(unit));
             told.push(self.happening(EventKind::Stopping, at, Detail::default()));
@@ -231,16 +269,32 @@ impl Run {
         let exit_code = unit.exit_code();
         let duration = unit.exec_main_start.map(|start| at.duration_since(start));
         let in_order = matches!(unit.result.as_str(), "success" | "exec-condition");
-        let detail = Detail { exit_code, duration, result: Some(unit.result.clone()), ..Detail::default() };
+        let detail = Detail {
+            exit_code,
+            duration,
+            result: Some(unit.result.clone()),
+            ..Detail::default()
+        };
         let happening = if in_order || asked {
             let reason = match exit_code {
                 Some(-9) if !in_order => StopReason::ForceKilled,
                 _ if asked || self.stopping || exit_code == Some(-15) => StopReason::Terminated,
                 _ => StopReason::Completed,
             };
-            self.happening(EventKind::Stop, at, Detail { reason: Some(reason), ..detail })
+            self.happening(
+                EventKind::Stop,
+                at,
+                Detail {
+                    reason: Some(reason),
+                    ..detail
+                },
+            )
         } else {
-            let detail = Detail { will_restart: self.will_restart, restarts: unit.n_restarts, ..detail };
+            let detail = Detail {
+                will_restart: self.will_restart,
+                restarts: unit.n_restarts,
+                ..detail
+            };
             self.happening(EventKind::Crashed, at, detail)
         };
         told.push(happening);
@@ -260,21 +314,44 @@ impl Run {
         }
         self.failed = true;
         // After the limit systemd 252 leaves Result as the last run had it.
-        let result = if self.waited { "start-limit-hit".to_owned() } else { unit.result.clone() };
+        let result = if self.waited {
+            "start-limit-hit".to_owned()
+        } else {
+            unit.result.clone()
+        };
         let at = unit.inactive_enter.unwrap_or_else(|| changed(unit));
         let exit_code = unit.exit_code().filter(|_| self.started);
-        let detail = Detail { result: Some(result), exit_code, restarts: unit.n_restarts, ..Detail::default() };
+        let detail = Detail {
+            result: Some(result),
+            exit_code,
+            restarts: unit.n_restarts,
+            ..Detail::default()
+        };
         // A start that is refused begins no run of its own.
         let n = (!self.started || self.waited).then(|| u32::try_from(at.as_second()).unwrap_or_default());
-        told.push(Happening { n, ..self.happening(EventKind::Failed, at, detail) });
+        told.push(Happening {
+            n,
+            ..self.happening(EventKind::Failed, at, detail)
+        });
     }
 
     fn happening(&self, kind: EventKind, at: Timestamp, detail: Detail) -> Happening {
-        Happening { kind, at, invocation: self.invocation.clone(), n: None, coalesced: false, detail }
+        Happening {
+            kind,
+            at,
+            invocation: self.invocation.clone(),
+            n: None,
+            coalesced: false,
+            detail,
+        }
     }
 
     fn unseen(&self, kind: EventKind, at: Timestamp, n: Option<u32>, detail: Detail) -> Happening {
-        Happening { n, coalesced: true, ..self.happening(kind, at, detail) }
+        Happening {
+            n,
+            coalesced: true,
+            ..self.happening(kind, at, detail)
+        }
     }
 }
 

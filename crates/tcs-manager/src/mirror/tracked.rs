@@ -30,7 +30,13 @@ pub(super) struct Slot {
 impl Slot {
     fn new(name: UnitName) -> Self {
         let half = Properties::default();
-        Self { state: UnitState::unloaded(name), half, loaded: false, whole: false, known: false }
+        Self {
+            state: UnitState::unloaded(name),
+            half,
+            loaded: false,
+            whole: false,
+            known: false,
+        }
     }
 
     /// Takes over a state. systemd forgets the times of the last run when it unloads a unit; here they stay.
@@ -114,7 +120,8 @@ impl Tracked {
             return self.declared.as_ref().and_then(|declared| declared.max_restarts);
         }
         // The first start counts against the burst too (design decision 17).
-        unit.start_limit_interval.map(|_| unit.start_limit_burst.saturating_sub(1))
+        unit.start_limit_interval
+            .map(|_| unit.start_limit_burst.saturating_sub(1))
     }
 
     /// Returns what started a job's present or last run.
@@ -255,18 +262,27 @@ impl Tracked {
     /// Returns the units that a full reading must hold, unless they are gone.
     pub(super) fn expected_units(&self) -> impl Iterator<Item = UnitName> {
         let slots = [&self.service, &self.timer].into_iter();
-        slots.filter(|slot| slot.loaded || self.remembered).map(|slot| slot.state.name.clone())
+        slots
+            .filter(|slot| slot.loaded || self.remembered)
+            .map(|slot| slot.state.name.clone())
     }
 
     pub(super) fn loaded_units(&self) -> impl Iterator<Item = UnitName> {
-        [&self.service, &self.timer].into_iter().filter(|slot| slot.loaded).map(|slot| slot.state.name.clone())
+        [&self.service, &self.timer]
+            .into_iter()
+            .filter(|slot| slot.loaded)
+            .map(|slot| slot.state.name.clone())
     }
 
     pub(super) fn unloaded_units(&self) -> impl Iterator<Item = UnitName> {
         // Every instance has a timer in name, since there is a template; only a schedule makes it one.
         let scheduled = self.timer.known || self.declared.as_ref().is_some_and(|declared| declared.scheduled);
         let slots = [Some(&self.service), Some(&self.timer).filter(|_| scheduled)];
-        slots.into_iter().flatten().filter(|slot| !slot.loaded).map(|slot| slot.state.name.clone())
+        slots
+            .into_iter()
+            .flatten()
+            .filter(|slot| !slot.loaded)
+            .map(|slot| slot.state.name.clone())
     }
 
     /// Returns the record as it would be now, in the middle of a change too.
@@ -320,7 +336,15 @@ impl Tracked {
         }
         let late = std::mem::take(&mut self.remembered);
         let (asked, job_pending) = (!self.ending_jobs.is_empty(), !self.jobs.is_empty());
-        let told = self.run.advance(&self.service.state, Circumstances { asked, job_pending, settled, late });
+        let told = self.run.advance(
+            &self.service.state,
+            Circumstances {
+                asked,
+                job_pending,
+                settled,
+                late,
+            },
+        );
         self.tell(told, late, teller, effects);
     }
 

@@ -2,9 +2,9 @@
 
 /// Names of the signals 1 to 31 on Linux (signal(7)).
 const SIGNALS: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-    "PWR", "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
 /// Describes how a process ended; negative for a signal.
@@ -51,8 +51,14 @@ mod tests {
     fn ends_read_as_words() {
         assert_eq!(end_words("signal", Some(-9)), "killed by SIGKILL");
         assert_eq!(end_words("exit-code", Some(3)), "exit code 3");
-        assert_eq!(end_words("watchdog", Some(-6)), "no sign of life within WatchdogSec (killed by SIGABRT)");
-        assert_eq!(end_words("start-limit-hit", Some(1)), "started too often, systemd has given up");
+        assert_eq!(
+            end_words("watchdog", Some(-6)),
+            "no sign of life within WatchdogSec (killed by SIGABRT)"
+        );
+        assert_eq!(
+            end_words("start-limit-hit", Some(1)),
+            "started too often, systemd has given up"
+        );
         assert_eq!(end_words("resources", None), "systemd could not set it up");
         assert_eq!(exit_words(-31), "killed by SIGSYS");
         assert_eq!(exit_words(-40), "killed by signal 40");

@@ -50,7 +50,18 @@ pub struct ListedUnit {
 }
 
 /// A row of ListUnitsByPatterns: name, description, load, active and sub state, followed unit, path, job.
-type Row = (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
+type Row = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    OwnedObjectPath,
+    u32,
+    String,
+    OwnedObjectPath,
+);
 
 /// systemd, over D-Bus. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -95,14 +106,19 @@ impl Systemd {
             let address = address.unwrap_or("the system bus").to_owned();
             SystemdError::Connect { address, source }
         };
-        let deadline = |_| SystemdError::Deadline { what: "the connection to D-Bus", after: CALL_DEADLINE };
+        let deadline = |_| SystemdError::Deadline {
+            what: "the connection to D-Bus",
+            after: CALL_DEADLINE,
+        };
         let (calls, signals) = open.await.map_err(deadline)?.map_err(failed)?;
 
         // Listening comes first: what changes from here on is seen, or already in the first listing.
         let stream = MessageStream::from(&signals);
-        subscribe(&signals).await.map_err(|error| SystemdError::from_call("AddMatch", CALL_DEADLINE, error))?;
+        subscribe(&signals)
+            .await
+            .map_err(|error| SystemdError::from_call("AddMatch", CALL_DEADLINE, error))?;
         call(&signals, SYSTEMD_PATH, MANAGER, "Subscribe", &()).await?;
-        let reply = call_bus(&signals, "GetNameOwner", &SYSTEMD).await?;
+        let reply = call_bus(&signals, "GetNameOwner", SYSTEMD).await?;
         let owner: String = read("GetNameOwner", &reply)?;
         let version = version(&calls).await?;
 
@@ -117,7 +133,12 @@ impl Systemd {
             version,
             _forwarder: AbortOnDropHandle::new(forwarder),
         };
-        Ok((Self { inner: Arc::new(inner) }, Changes(receiver)))
+        Ok((
+            Self {
+                inner: Arc::new(inner),
+            },
+            Changes(receiver),
+        ))
     }
 
     /// Returns systemd's version as it gives it, e.g. `252.39-1~deb12u2`.
@@ -135,7 +156,12 @@ impl Systemd {
         let rows: Vec<Row> = read("ListUnitsByPatterns", &reply)?;
         let listed = |(name, _, load_state, active_state, sub_state, ..): Row| {
             let name = UnitName::parse(&name).ok()?;
-            Some(ListedUnit { name, load_state, active_state, sub_state })
+            Some(ListedUnit {
+                name,
+                load_state,
+                active_state,
+                sub_state,
+            })
         };
         Ok(rows.into_iter().filter_map(listed).collect())
     }
@@ -152,7 +178,10 @@ impl Systemd {
         let reply = call(&self.inner.calls, path.as_str(), PROPERTIES, "GetAll", &"").await?;
         let body = reply.body();
         let all: HashMap<&str, Variant<'_>> =
-            body.deserialize().map_err(|source| SystemdError::Protocol { what: "GetAll", source })?;
+            body.deserialize().map_err(|source| SystemdError::Protocol {
+                what: "GetAll",
+                source,
+            })?;
         let mut state = UnitState::unloaded(name.clone());
         state.apply(&Properties::decode(&all), &ClockReading::now());
         Ok(state)
@@ -213,9 +242,21 @@ impl Systemd {
         let reply = self.manager(what, &(unit.to_string(), "replace")).await?;
         let path: OwnedObjectPath = read(what, &reply)?;
         let id = path.as_str().rsplit('/').next().and_then(|id| id.parse().ok());
-        let id = id.ok_or(SystemdError::Protocol { what, source: zbus::Error::InvalidReply })?;
-        let end = self.inner.jobs.lock().unwrap_or_else(PoisonError::into_inner).wait(id);
-        Ok(Job { id, end, _permit: permit })
+        let id = id.ok_or(SystemdError::Protocol {
+            what,
+            source: zbus::Error::InvalidReply,
+        })?;
+        let end = self
+            .inner
+            .jobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .wait(id);
+        Ok(Job {
+            id,
+            end,
+            _permit: permit,
+        })
     }
 
     /// Queues a job and waits for its end.
@@ -265,12 +306,20 @@ async fn call<B>(
 where
     B: serde::Serialize + DynamicType,
 {
-    let reply = connection.call_method(Some(SYSTEMD), path, Some(interface), method, body).await;
+    let reply = connection
+        .call_method(Some(SYSTEMD), path, Some(interface), method, body)
+        .await;
     reply.map_err(|error| SystemdError::from_call(method, CALL_DEADLINE, error))
 }
 
-async fn call_bus(connection: &Connection, method: &'static str, name: &str) -> Result<Message, SystemdError> {
-    let reply = connection.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), method, &name).await;
+async fn call_bus(
+    connection: &Connection,
+    method: &'static str,
+    name: &str,
+) -> Result<Message, SystemdError> {
+    let reply = connection
+        .call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), method, &name)
+        .await;
     reply.map_err(|error| SystemdError::from_call(method, CALL_DEADLINE, error))
 }
 
@@ -278,19 +327,33 @@ fn read<T>(what: &'static str, reply: &Message) -> Result<T, SystemdError>
 where
     T: serde::de::DeserializeOwned + zbus::Type,
 {
-    reply.body().deserialize().map_err(|source| SystemdError::Protocol { what, source })
+    reply
+        .body()
+        .deserialize()
+        .map_err(|source| SystemdError::Protocol { what, source })
 }
 
 async fn version(connection: &Connection) -> Result<String, SystemdError> {
     let reply = call(connection, SYSTEMD_PATH, PROPERTIES, "Get", &(MANAGER, "Version")).await?;
     let body = reply.body();
-    let value: Variant<'_> = body.deserialize().map_err(|source| SystemdError::Protocol { what: "Version", source })?;
+    let value: Variant<'_> = body.deserialize().map_err(|source| SystemdError::Protocol {
+        what: "Version",
+        source,
+    })?;
     let found = match value {
         Variant::Str(text) => text.to_string(),
-        _ => return Err(SystemdError::Protocol { what: "Version", source: zbus::Error::IncorrectType }),
+        _ => {
+            return Err(SystemdError::Protocol {
+                what: "Version",
+                source: zbus::Error::IncorrectType,
+            });
+        }
     };
     if major(&found).is_some_and(|major| major < OLDEST_VERSION) {
-        return Err(SystemdError::TooOld { found, needed: OLDEST_VERSION });
+        return Err(SystemdError::TooOld {
+            found,
+            needed: OLDEST_VERSION,
+        });
     }
     Ok(found)
 }
@@ -307,7 +370,12 @@ mod tests {
 
     #[test]
     fn versions_of_distributions_are_read() {
-        for (text, number) in [("252.39-1~deb12u2", 252), ("257", 257), ("v249-rc2", 249), ("systemd 241 (241)", 241)] {
+        for (text, number) in [
+            ("252.39-1~deb12u2", 252),
+            ("257", 257),
+            ("v249-rc2", 249),
+            ("systemd 241 (241)", 241),
+        ] {
             assert_eq!(major(text), Some(number), "{text}");
         }
         assert_eq!(major("devel"), None);

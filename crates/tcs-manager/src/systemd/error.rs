@@ -67,12 +67,15 @@ impl SystemdError {
     pub(super) fn from_call(what: &'static str, after: Duration, error: zbus::Error) -> Self {
         match error {
             zbus::Error::MethodError(name, message, _) => {
-                Self::from_name(what, name.as_str(), message.unwrap_or_default())
+                Self::from_name(what, name.as_str(), &message.unwrap_or_default())
             }
             zbus::Error::FDO(error) => {
                 use zbus::DBusError as _;
-                let message = error.description().unwrap_or_default().to_owned();
-                Self::from_name(what, error.name().as_str(), message)
+                Self::from_name(
+                    what,
+                    error.name().as_str(),
+                    error.description().unwrap_or_default(),
+                )
             }
             zbus::Error::InputOutput(error) if error.kind() == std::io::ErrorKind::TimedOut => {
                 Self::Deadline { what, after }
@@ -82,13 +85,21 @@ impl SystemdError {
         }
     }
 
-    fn from_name(what: &'static str, name: &str, message: String) -> Self {
+    fn from_name(what: &'static str, name: &str, message: &str) -> Self {
+        // systemd ends its sentences; these go into the middle of ours.
+        let message = message.trim_end_matches('.').to_owned();
         match name {
             "org.freedesktop.DBus.Error.AccessDenied"
             | "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired" => Self::Denied(message),
-            "org.freedesktop.systemd1.NoSuchUnit" | "org.freedesktop.DBus.Error.FileNotFound" => Self::NoSuchUnit(message),
+            "org.freedesktop.systemd1.NoSuchUnit" | "org.freedesktop.DBus.Error.FileNotFound" => {
+                Self::NoSuchUnit(message)
+            }
             "org.freedesktop.systemd1.UnitMasked" => Self::Masked(message),
-            _ => Self::Refused { what, name: name.to_owned(), message },
+            _ => Self::Refused {
+                what,
+                name: name.to_owned(),
+                message,
+            },
         }
     }
 }

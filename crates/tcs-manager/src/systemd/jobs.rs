@@ -102,7 +102,10 @@ impl Job {
         match tokio::time::timeout(within, self.end).await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) => Err(SystemdError::Closed),
-            Err(_) => Err(SystemdError::Deadline { what: "the job", after: within }),
+            Err(_) => Err(SystemdError::Deadline {
+                what: "the job",
+                after: within,
+            }),
         }
     }
 }
@@ -156,10 +159,19 @@ mod tests {
         let mut other = table.wait(9);
         table.end(8, JobResult::Failed);
         assert_eq!(late.try_recv().unwrap(), JobResult::Failed);
-        assert!(matches!(other.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
+        assert!(matches!(
+            other.try_recv(),
+            Err(oneshot::error::TryRecvError::Empty)
+        ));
         table.close();
-        assert!(matches!(other.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
-        assert!(matches!(table.wait(10).try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+        assert!(matches!(
+            other.try_recv(),
+            Err(oneshot::error::TryRecvError::Closed)
+        ));
+        assert!(matches!(
+            table.wait(10).try_recv(),
+            Err(oneshot::error::TryRecvError::Closed)
+        ));
     }
 
     #[test]

@@ -52,11 +52,16 @@ mod tests {
     fn paths_are_those_of_systemd() {
         // As printed by `busctl tree org.freedesktop.systemd1` on 252.
         for (unit, label) in [
-            ("tcs@plan_runner.zb08.service", "tcs_40plan_5frunner_2ezb08_2eservice"),
+            (
+                "tcs@plan_runner.zb08.service",
+                "tcs_40plan_5frunner_2ezb08_2eservice",
+            ),
             ("-.mount", "_2d_2emount"),
             ("3com.service", "_33com_2eservice"),
-            ("run-credentials-systemd\\x2dsysusers.service.mount",
-             "run_2dcredentials_2dsystemd_5cx2dsysusers_2eservice_2emount"),
+            (
+                "run-credentials-systemd\\x2dsysusers.service.mount",
+                "run_2dcredentials_2dsystemd_5cx2dsysusers_2eservice_2emount",
+            ),
         ] {
             assert_eq!(unit_path(unit), format!("{UNIT_ROOT}{label}"));
             assert_eq!(unit_of_path(&unit_path(unit)).as_deref(), Some(unit));
@@ -65,7 +70,11 @@ mod tests {
 
     #[test]
     fn other_paths_are_no_units() {
-        for path in ["/org/freedesktop/systemd1", "/org/freedesktop/systemd1/job/7", "/org/freedesktop/systemd1/unit/a_4"] {
+        for path in [
+            "/org/freedesktop/systemd1",
+            "/org/freedesktop/systemd1/job/7",
+            "/org/freedesktop/systemd1/unit/a_4",
+        ] {
             assert_eq!(unit_of_path(path), None, "{path}");
         }
     }

@@ -56,7 +56,11 @@ pub struct ExitSet {
 impl ExitSet {
     /// Returns whether the end of a process is in the set; negative for a signal.
     pub fn contains(&self, exit_code: i32) -> bool {
-        if exit_code < 0 { self.signals.contains(&-exit_code) } else { self.codes.contains(&exit_code) }
+        if exit_code < 0 {
+            self.signals.contains(&-exit_code)
+        } else {
+            self.codes.contains(&exit_code)
+        }
     }
 }
 
@@ -81,13 +85,20 @@ pub struct Properties(Vec<(&'static str, Value)>);
 
 impl Properties {
     pub(super) fn decode(all: &HashMap<&str, Variant<'_>>) -> Self {
-        let kept = KNOWN.iter().filter_map(|name| Some((*name, value(all.get(name)?)?)));
+        let kept = KNOWN
+            .iter()
+            .filter_map(|name| Some((*name, value(all.get(name)?)?)));
         Self(kept.collect())
     }
 
     /// Makes a set by hand, as a message would have brought it; unknown names are left out.
     pub fn of(values: impl IntoIterator<Item = (&'static str, Value)>) -> Self {
-        Self(values.into_iter().filter(|(name, _)| KNOWN.contains(name)).collect())
+        Self(
+            values
+                .into_iter()
+                .filter(|(name, _)| KNOWN.contains(name))
+                .collect(),
+        )
     }
 
     /// Returns the names and values.
@@ -110,16 +121,32 @@ fn value(variant: &Variant<'_>) -> Option<Value> {
         Variant::I64(number) => Value::Number((*number).into()),
         Variant::U64(number) => Value::Number((*number).into()),
         Variant::Array(array) if array.element_signature() == &zbus::Signature::U8 => {
-            let bytes = array.iter().map(|item| if let Variant::U8(byte) = item { *byte } else { 0 });
-            Value::Text(bytes.fold(String::with_capacity(32), |text, byte| text + &format!("{byte:02x}")))
+            let bytes = array
+                .iter()
+                .map(|item| if let Variant::U8(byte) = item { *byte } else { 0 });
+            Value::Text(bytes.fold(String::with_capacity(32), |text, byte| {
+                text + &format!("{byte:02x}")
+            }))
         }
         Variant::Array(array) => {
-            let text = |item: &Variant<'_>| if let Variant::Str(text) = item { Some(text.to_string()) } else { None };
+            let text = |item: &Variant<'_>| {
+                if let Variant::Str(text) = item {
+                    Some(text.to_string())
+                } else {
+                    None
+                }
+            };
             Value::List(array.iter().map(text).collect::<Option<_>>()?)
         }
         Variant::Structure(structure) => match structure.fields() {
             [Variant::Array(codes), Variant::Array(signals)] => {
-                let number = |item: &Variant<'_>| if let Variant::I32(number) = item { Some(*number) } else { None };
+                let number = |item: &Variant<'_>| {
+                    if let Variant::I32(number) = item {
+                        Some(*number)
+                    } else {
+                        None
+                    }
+                };
                 Value::Exits(ExitSet {
                     codes: codes.iter().filter_map(number).collect(),
                     signals: signals.iter().filter_map(number).collect(),

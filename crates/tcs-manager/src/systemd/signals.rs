@@ -83,7 +83,13 @@ pub(super) async fn subscribe(connection: &Connection) -> zbus::Result<()> {
         .build()?;
     for rule in [units, owner] {
         connection
-            .call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), "AddMatch", &rule.to_string())
+            .call_method(
+                Some(BUS),
+                "/org/freedesktop/DBus",
+                Some(BUS),
+                "AddMatch",
+                &rule.to_string(),
+            )
             .await?;
     }
     Ok(())
@@ -107,7 +113,9 @@ pub(super) async fn forward(
                 // Nobody may be reading: then only the ends of jobs matter.
                 let _ = changes.send(change);
                 if let Some((id, result)) = ended {
-                    jobs.lock().unwrap_or_else(PoisonError::into_inner).end(id, result);
+                    jobs.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .end(id, result);
                 }
             }
             Ok(None) => {}
@@ -130,9 +138,12 @@ impl Decoder {
             return Ok(None);
         }
         let header = message.header();
-        let (Some(sender), Some(path), Some(interface), Some(member)) =
-            (header.sender(), header.path(), header.interface(), header.member())
-        else {
+        let (Some(sender), Some(path), Some(interface), Some(member)) = (
+            header.sender(),
+            header.path(),
+            header.interface(),
+            header.member(),
+        ) else {
             return Ok(None);
         };
         if sender.as_str() == BUS && member.as_str() == "NameOwnerChanged" {
@@ -142,13 +153,17 @@ impl Decoder {
                 return Ok(None);
             }
             new.clone_into(&mut self.owner);
-            return Ok(Some(Change::OwnerChanged { present: !new.is_empty() }));
+            return Ok(Some(Change::OwnerChanged {
+                present: !new.is_empty(),
+            }));
         }
         if sender.as_str() != self.owner {
             return Ok(None);
         }
         match (interface.as_str(), member.as_str()) {
-            ("org.freedesktop.DBus.Properties", "PropertiesChanged") => properties_changed(message, path.as_str()),
+            ("org.freedesktop.DBus.Properties", "PropertiesChanged") => {
+                properties_changed(message, path.as_str())
+            }
             (MANAGER, member) => manager_signal(message, member),
             _ => Ok(None),
         }
@@ -159,7 +174,9 @@ fn properties_changed(message: &Message, path: &str) -> zbus::Result<Option<Chan
     if !path.starts_with(OUR_UNITS) {
         return Ok(None);
     }
-    let Some(unit) = unit_of_path(path).and_then(|name| ours(&name)) else { return Ok(None) };
+    let Some(unit) = unit_of_path(path).and_then(|name| ours(&name)) else {
+        return Ok(None);
+    };
     let body = message.body();
     let (interface, changed, _): (&str, HashMap<&str, Variant<'_>>, Vec<&str>) = body.deserialize()?;
     Ok(Some(Change::Properties {
@@ -175,7 +192,11 @@ fn manager_signal(message: &Message, member: &str) -> zbus::Result<Option<Change
     Ok(match member {
         "UnitNew" | "UnitRemoved" => {
             let (name, _): (&str, OwnedObjectPath) = body.deserialize()?;
-            let change = if member == "UnitNew" { Change::Loaded } else { Change::Unloaded };
+            let change = if member == "UnitNew" {
+                Change::Loaded
+            } else {
+                Change::Unloaded
+            };
             ours(name).map(change)
         }
         "JobNew" => {
@@ -184,7 +205,11 @@ fn manager_signal(message: &Message, member: &str) -> zbus::Result<Option<Change
         }
         "JobRemoved" => {
             let (id, _, name, result): (u32, OwnedObjectPath, &str, &str) = body.deserialize()?;
-            ours(name).map(|unit| Change::JobRemoved { id, unit, result: JobResult::from(result) })
+            ours(name).map(|unit| Change::JobRemoved {
+                id,
+                unit,
+                result: JobResult::from(result),
+            })
         }
         "Reloading" => Some(Change::Reloading(body.deserialize()?)),
         "UnitFilesChanged" => Some(Change::UnitFilesChanged),

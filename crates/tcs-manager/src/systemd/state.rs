@@ -22,7 +22,10 @@ impl ClockReading {
     pub fn now() -> Self {
         let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let nanoseconds = i32::try_from(monotonic.tv_nsec).unwrap_or_default();
-        Self { realtime: Timestamp::now(), monotonic: SignedDuration::new(monotonic.tv_sec, nanoseconds) }
+        Self {
+            realtime: Timestamp::now(),
+            monotonic: SignedDuration::new(monotonic.tv_sec, nanoseconds),
+        }
     }
 
     /// Returns the wall-clock time of an instant on the monotonic clock.
@@ -327,7 +330,9 @@ fn instant(microseconds: i128) -> Option<Timestamp> {
 }
 
 fn duration(microseconds: i128) -> Option<SignedDuration> {
-    (microseconds != NEVER).then(|| i64::try_from(microseconds).ok().map(SignedDuration::from_micros)).flatten()
+    (microseconds != NEVER)
+        .then(|| i64::try_from(microseconds).ok().map(SignedDuration::from_micros))
+        .flatten()
 }
 
 fn span(microseconds: i128) -> Option<SignedDuration> {
@@ -353,10 +358,16 @@ mod tests {
     fn unset_and_never_are_no_times() {
         let mut state = timer();
         for unset in [0, NEVER] {
-            state.apply(&Properties::of([("LastTriggerUSec", Value::Number(unset))]), &clock(0));
+            state.apply(
+                &Properties::of([("LastTriggerUSec", Value::Number(unset))]),
+                &clock(0),
+            );
             assert_eq!(state.last_trigger, None);
         }
-        state.apply(&Properties::of([("LastTriggerUSec", Value::Number(1_500_000))]), &clock(0));
+        state.apply(
+            &Properties::of([("LastTriggerUSec", Value::Number(1_500_000))]),
+            &clock(0),
+        );
         assert_eq!(state.last_trigger.unwrap().as_microsecond(), 1_500_000);
     }
 
@@ -367,7 +378,10 @@ mod tests {
         state.apply(&next(530_000_000), &clock(0));
         assert_eq!(state.next_elapse, Some(clock(30).realtime));
         // The wall clock was set forward: the value itself has not changed, so it does not flicker.
-        let stepped = ClockReading { realtime: clock(3600).realtime, ..clock(0) };
+        let stepped = ClockReading {
+            realtime: clock(3600).realtime,
+            ..clock(0)
+        };
         state.apply(&next(530_000_000), &stepped);
         assert_eq!(state.next_elapse, Some(clock(30).realtime));
         state.apply(&next(NEVER), &clock(40));
@@ -393,7 +407,10 @@ mod tests {
         let mut state = UnitState::unloaded(UnitName::parse("tcs@a.service").unwrap());
         assert_eq!(state.exit_code(), None);
         let end = |code, status| {
-            Properties::of([("ExecMainCode", Value::Number(code)), ("ExecMainStatus", Value::Number(status))])
+            Properties::of([
+                ("ExecMainCode", Value::Number(code)),
+                ("ExecMainStatus", Value::Number(status)),
+            ])
         };
         state.apply(&end(2, 9), &clock(0));
         assert_eq!(state.exit_code(), Some(-9));

@@ -1,5 +1,7 @@
 //! `tcsctl events`
 
+use std::time::Duration;
+
 use serde_json::json;
 use tcs_client::{ClientError, EventNews, Events};
 use tcs_wire::{Exit, RegistryEvent};
@@ -11,6 +13,9 @@ use crate::failure::Failure;
 use crate::json::with_rfc3339;
 use crate::printer::Printer;
 use crate::settings::Settings;
+
+/// Pauses between attempts to read a stream after a restart of the server.
+const STREAM_PAUSES_MS: [u64; 4] = [100, 300, 1000, 3000];
 
 pub(super) async fn run(
     arguments: &EventsArgs,
@@ -46,7 +51,16 @@ pub(super) async fn run(
 
 /// Shows what happened while the server was away, as far as the stream knows.
 async fn catch_up(events: &mut Events, printer: &Printer) {
-    match events.past(usize::MAX).await {
+    let mut read = events.past(usize::MAX).await;
+    // A server that has just come up may need a moment to open its streams.
+    for pause in STREAM_PAUSES_MS {
+        if read.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        read = events.past(usize::MAX).await;
+    }
+    match read {
         Ok(missed) => {
             printer.note("NATS is back");
             missed.iter().for_each(|event| show(event, printer));

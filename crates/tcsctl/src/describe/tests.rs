@@ -1,7 +1,7 @@
 use jiff::ToSpan as _;
 use serde_json::{Value, json};
 use tcs_client::Collector;
-use tcs_wire::WireTime;
+use tcs_wire::{EventKind, RegistryEvent, WireTime};
 
 use super::*;
 use crate::cli::Color;

@@ -38,6 +38,10 @@ fn each_absence_has_one_message_that_says_what_to_do() {
             urls: urls(),
             reason: Some("connection refused".into()),
         },
+        ClientError::Login {
+            urls: urls(),
+            reason: "authorization violation".into(),
+        },
         ClientError::NoJetStream { urls: urls() },
         ClientError::NoManager { urls: urls() },
         ClientError::ManagerAway {

@@ -40,6 +40,7 @@ async fn responder(bus: &Bus) -> Result<Responder> {
     };
     let responder = bus.responder(info).await?;
     responder.endpoint("echo", SUBJECT, echo).await?;
+    ensure!(bus.settled().await);
     Ok(responder)
 }
 
@@ -166,6 +167,7 @@ fn undecodable(_: &Lab) -> Result<()> {
         let responder = responder(&bus).await?;
         let strict = async |request: Request| request.arguments::<ControlArgs>();
         responder.endpoint("strict", "svc.rpc.strict", strict).await?;
+        ensure!(bus.settled().await);
         for body in ["hello", "[1]", r#"{"data":null}"#, "\u{0}"] {
             let reply = raw(&server, body).await?;
             ensure!(reply["data"]["error"] == "bad_request", "{body}: {reply}");
@@ -224,6 +226,7 @@ fn one_of_two(_: &Lab) -> Result<()> {
                 std::future::ready(Ok(json!({})))
             };
             responder.endpoint("echo", SUBJECT, handler).await?;
+            ensure!(bus.settled().await);
             held.push((bus, responder));
         }
         for _ in 0..60 {

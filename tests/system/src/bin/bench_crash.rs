@@ -3,7 +3,7 @@
 //!
 //! The clock starts at the first `PropertiesChanged` of the unit at a bare second D-Bus subscriber and stops when the
 //! `crashed` event, and the new entry of the mirror, are at a bare NATS subscriber. Both read on threads of this one
-//! process, so it is one clock.
+//! process, so it is one clock. `--dev` measures the dev build, to try the program itself.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -52,7 +52,8 @@ struct Run {
 fn main() -> Result<()> {
     let prerequisites = Prerequisites::new(Consent::Absent, tell);
     prerequisites.for_machines()?;
-    let stage = Stage::build(Profile::Release, Contents::Suite)?;
+    let dev = std::env::args().any(|argument| argument == "--dev");
+    let stage = Stage::build(if dev { Profile::Dev } else { Profile::Release }, Contents::Suite)?;
     let config = SiteConfig::with_services(SERVICES);
     let machine = Machine::boot(&config.machine.with_stage(&stage))?;
     let options = config.nats.context("the default site has a server")?;
@@ -114,10 +115,10 @@ fn listen(machine: &Machine, server: &NatsServer) -> Result<Receiver<Seen>> {
             ManagerProxy::new(&connection).await?.subscribe().await?;
             let rule = MatchRule::builder()
                 .msg_type(zbus::message::Type::Signal)
-                .interface("org.freedesktop.DBus.Properties")?
-                .member("PropertiesChanged")?
-                .path(UNIT_PATH)?
-                .build();
+                .interface("org.freedesktop.DBus.Properties")
+                .member("PropertiesChanged")
+                .path(UNIT_PATH)
+                .build()?;
             let mut signals = MessageStream::for_match_rule(rule, &connection, None).await?;
             drop(ready.send(()));
             while let Some(Ok(_)) = signals.next().await {
