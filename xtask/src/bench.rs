@@ -1,13 +1,13 @@
 //! `cargo xtask bench`: the figures that the project promises, measured on the release build.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use tcs_testkit::{
-    Consent, Contents, Machine, MachineConfig, NatsOptions, NatsServer, Prerequisites, Profile, Stage,
-    eventually_blocking, workspace_root,
+    Consent, Contents, Machine, MachineConfig, NatsOptions, NatsServer, Prerequisites, Profile, Stage, cargo,
+    eventually_blocking,
 };
 
 use crate::output;
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// The program that measures crashes speaks D-Bus: it lives with the system tests, so that `xtask` itself builds fast.
 fn crash(dev: bool) -> Result<ExitCode> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = cargo();
     command.args([
         "run",
         "--locked",
@@ -67,10 +67,7 @@ fn crash(dev: bool) -> Result<ExitCode> {
     } else {
         &["--release"]
     });
-    let status = command
-        .current_dir(workspace_root())
-        .status()
-        .context("cannot run cargo")?;
+    let status = command.status().context("cannot run cargo")?;
     Ok(if status.success() {
         ExitCode::SUCCESS
     } else {

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use tcs_testkit::cargo;
 
 #[derive(Deserialize)]
 struct Metadata {
@@ -35,7 +36,7 @@ pub(crate) fn check(root: &Path) -> Result<String> {
     if rules.allowed.is_empty() {
         bail!("{}: no licences in `allow`", path.display());
     }
-    let packages = packages(root)?;
+    let packages = packages()?;
     let problems: Vec<String> = packages
         .iter()
         .filter_map(|package| rules.problem_of(package))
@@ -49,7 +50,7 @@ pub(crate) fn check(root: &Path) -> Result<String> {
     bail!("{}", problems.join("\n"))
 }
 
-fn packages(root: &Path) -> Result<Vec<Package>> {
+fn packages() -> Result<Vec<Package>> {
     let version = Command::new("rustc")
         .arg("-vV")
         .output()
@@ -59,7 +60,7 @@ fn packages(root: &Path) -> Result<Vec<Package>> {
         .lines()
         .find_map(|line| line.strip_prefix("host: "))
         .context("rustc tells no host")?;
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let output = cargo()
         .args([
             "metadata",
             "--locked",
@@ -68,7 +69,6 @@ fn packages(root: &Path) -> Result<Vec<Package>> {
             "--filter-platform",
             host,
         ])
-        .current_dir(root)
         .output()
         .context("cannot run cargo metadata")?;
     if !output.status.success() {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use tcs_testkit::{Consent, Contents, Prerequisites, Profile, Stage, check_can_boot, workspace_root};
+use tcs_testkit::{Consent, Contents, Prerequisites, Profile, Stage, cargo, check_can_boot, workspace_root};
 
 use crate::{licenses, output};
 
@@ -139,8 +139,8 @@ impl Workshop {
     }
 
     fn cargo_command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(arguments).current_dir(&self.root);
+        let mut command = cargo();
+        command.args(arguments);
         command
     }
 }

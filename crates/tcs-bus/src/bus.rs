@@ -251,7 +251,11 @@ impl Bus {
             self.inner.client.publish(inbox, bytes::Bytes::new()).await.ok()?;
             back.next().await
         };
-        self.is_connected() && matches!(tokio::time::timeout(SERVER_DEADLINE, there_and_back).await, Ok(Some(_)))
+        self.is_connected()
+            && matches!(
+                tokio::time::timeout(SERVER_DEADLINE, there_and_back).await,
+                Ok(Some(_))
+            )
     }
 
     /// Waits until all that was published is acknowledged; false when `deadline` passes first.
@@ -283,10 +287,16 @@ impl Bus {
 
 fn addresses(urls: &[String]) -> Result<Vec<async_nats::ServerAddr>, ConnectError> {
     let read = |url: &String| {
-        let wrong = |source| ConnectError::Address { url: url.clone(), source };
+        let wrong = |source| ConnectError::Address {
+            url: url.clone(),
+            source,
+        };
         let address: async_nats::ServerAddr = url.parse().map_err(wrong)?;
         if address.host().is_empty() {
-            return Err(wrong(std::io::Error::new(std::io::ErrorKind::InvalidInput, "there is no host in it")));
+            return Err(wrong(std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                "there is no host in it",
+            )));
         }
         Ok(address)
     };

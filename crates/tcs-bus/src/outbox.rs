@@ -163,7 +163,11 @@ impl Task {
         while self.sent.is_none()
             && let Some(outgoing) = self.queue.pop_front()
         {
-            if self.parked.iter().any(|parked| parked.category() == outgoing.category()) {
+            if self
+                .parked
+                .iter()
+                .any(|parked| parked.category() == outgoing.category())
+            {
                 self.parked.push_back(outgoing);
                 continue;
             }
@@ -171,7 +175,12 @@ impl Task {
                 .message_id(outgoing.message_id.as_str())
                 .payload(outgoing.message.encode().into());
             match self.context.send_publish(outgoing.subject.clone(), publish).await {
-                Ok(ack) => self.sent = Some(Sent { outgoing, ack: acknowledgement(ack) }),
+                Ok(ack) => {
+                    self.sent = Some(Sent {
+                        outgoing,
+                        ack: acknowledgement(ack),
+                    })
+                }
                 Err(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
                     let subject = &outgoing.subject;
                     tracing::error!(subject, "message is larger than the server takes; dropped");
@@ -198,7 +207,10 @@ impl Task {
             }
             Err(PublishErrorKind::StreamNotFound) => {
                 if let Some(sent) = self.sent.take() {
-                    tracing::warn!(subject = sent.outgoing.subject, "no stream takes this subject; kept");
+                    tracing::warn!(
+                        subject = sent.outgoing.subject,
+                        "no stream takes this subject; kept"
+                    );
                     self.park(sent.outgoing);
                 }
             }
@@ -228,7 +240,9 @@ impl Task {
 
     /// Puts the message under way back in front; the server drops it if it has it already.
     fn take_back(&mut self) {
-        let Some(Sent { outgoing, .. }) = self.sent.take() else { return };
+        let Some(Sent { outgoing, .. }) = self.sent.take() else {
+            return;
+        };
         if self.queue.iter().any(|newer| newer.supersedes(&outgoing)) {
             self.shared.done(1);
         } else {

@@ -164,7 +164,9 @@ async fn beat(bus: &Bus, id: &ServiceId, status: Status) -> bool {
         status,
     };
     let (subject, message) = (bus.prefix().heartbeat(id.as_str()), bus.message(&heartbeat));
-    let sent = bus.publish_acked(&subject, &message, &bus.message_id(), Duration::from_secs(5)).await;
+    let sent = bus
+        .publish_acked(&subject, &message, &bus.message_id(), Duration::from_secs(5))
+        .await;
     if let Err(error) = &sent {
         tracing::debug!(%error, "heartbeat not sent");
     }

@@ -68,7 +68,11 @@ impl Bus {
         }
         let subscribed = self.inner.client.subscribe(subject.to_owned()).await;
         let subscriber = subscribed.map_err(|error| StreamsError::Refused(error.to_string()))?;
-        if self.settled().await { Ok(Subscription { subscriber }) } else { Err(StreamsError::Timeout) }
+        if self.settled().await {
+            Ok(Subscription { subscriber })
+        } else {
+            Err(StreamsError::Timeout)
+        }
     }
 
     /// Reads the last message of every subject that `filter` matches, in stream order.

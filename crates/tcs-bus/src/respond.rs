@@ -169,18 +169,33 @@ where
     let (outcome, bare) = match Message::decode_request(&request.message.payload) {
         Ok(message) => {
             let bare = message.bare;
-            let work = AssertUnwindSafe(handler(Request { subject: subject.clone(), message }));
+            let work = AssertUnwindSafe(handler(Request {
+                subject: subject.clone(),
+                message,
+            }));
             let outcome = work.catch_unwind().await.unwrap_or_else(|_| {
                 tracing::error!(subject, "the handler of a request panicked");
-                Err(RpcError::new(ErrorKind::Internal, "the handler of the request panicked"))
+                Err(RpcError::new(
+                    ErrorKind::Internal,
+                    "the handler of the request panicked",
+                ))
             });
             (outcome, bare)
         }
-        Err(error) => (Err(RpcError::new(ErrorKind::BadRequest, chain(&error))), false),
+        Err(error) => (
+            Err(RpcError::new(ErrorKind::BadRequest, chain(&error))),
+            !meant_as_envelope(&request.message.payload),
+        ),
     };
     let outcome = outcome.map(|result| serde_json::to_value(result).unwrap_or(Value::Null));
     let body = reply(&outcome, bus.meta(), bare).encode();
     if let Err(error) = request.respond(Ok(body.into())).await {
         tracing::debug!(%error, "reply not sent");
     }
+}
+
+/// Tells whether a body that cannot be read comes from somebody who wraps messages, and waits for a wrapped reply.
+fn meant_as_envelope(body: &[u8]) -> bool {
+    let has = |key: &[u8]| body.windows(key.len()).any(|part| part == key);
+    has(b"\"data\"") || has(b"\"meta\"")
 }

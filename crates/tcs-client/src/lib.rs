@@ -20,7 +20,7 @@ pub use events::{EventNews, Events};
 pub use follow::{Change, Follow, Source};
 pub use join::Collector;
 pub use name::{matches, parse_name, similar};
-pub use sentence::{ending, exit_words, explanation};
+pub use sentence::explanation;
 pub use site::{Site, without_passwords};
 pub use view::{
     Condition, FORGOTTEN_AFTER, Health, Liveness, MANAGER_SILENT_AFTER, ManagerView, SERVICE_SILENT_AFTER,

@@ -4,9 +4,8 @@
 //! status of a Python service that was stopped in order is `ok`, so what happened later counts for more.
 
 use jiff::Timestamp;
-use tcs_wire::{EventKind, Heartbeat, RegistryEvent, State, Status, StatusReport};
+use tcs_wire::{EventKind, Heartbeat, RegistryEvent, State, Status, StatusReport, exit_words};
 
-use crate::sentence::exit_words;
 use crate::view::{Condition, Health, SERVICE_SILENT_AFTER, is_older};
 
 /// The last messages about one name.

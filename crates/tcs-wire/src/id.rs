@@ -281,7 +281,12 @@ impl HostName {
         let Variant(name) = Variant::parse(text)?;
         if name.len() > MAX_HOST_LEN {
             let (length, limit) = (name.len(), MAX_HOST_LEN);
-            return Err(IdError::TooLong { text: name, part: "a host name", length, limit });
+            return Err(IdError::TooLong {
+                text: name,
+                part: "a host name",
+                length,
+                limit,
+            });
         }
         Ok(Self(name))
     }
@@ -423,7 +428,13 @@ mod tests {
         assert_eq!(HostName::from_system("Obs1.example.org").as_str(), "obs1");
         assert_eq!(HostName::from_system("mój host").as_str(), "m_j_host");
         assert_eq!(HostName::from_system("").as_str(), "localhost");
-        assert!(matches!(HostName::parse(&"h".repeat(65)), Err(IdError::TooLong { limit: MAX_HOST_LEN, .. })));
+        assert!(matches!(
+            HostName::parse(&"h".repeat(65)),
+            Err(IdError::TooLong {
+                limit: MAX_HOST_LEN,
+                ..
+            })
+        ));
         assert_eq!(
             ServiceId::manager(&HostName::from_system("obs1")).as_str(),
             "manager.obs1"

@@ -3,6 +3,7 @@
 //! Pure types without I/O. The subjects and shapes are those of the Python library `serverish` and of the services
 //! built on it, so that both live on one bus; `docs/wire.md` is the reference, generated from this crate.
 
+mod ending;
 mod envelope;
 mod exit;
 mod id;
@@ -17,11 +18,12 @@ mod subject;
 mod time;
 mod unit;
 
+pub use ending::{end_words, exit_words};
 pub use envelope::{DecodeError, Message, Meta, Object};
 pub use exit::Exit;
 pub use id::{
-    DEV_VARIANT, HostName, IdError, MAIN_VARIANT, MAX_HOST_LEN, MAX_ID_LEN, MAX_SEGMENT_LEN, RESERVED_TYPES, ServiceId,
-    ServiceType, Variant,
+    DEV_VARIANT, HostName, IdError, MAIN_VARIANT, MAX_HOST_LEN, MAX_ID_LEN, MAX_SEGMENT_LEN, RESERVED_TYPES,
+    ServiceId, ServiceType, Variant,
 };
 pub use manifest::{CONTRACT_VERSION, Manifest};
 pub use message_id::MessageId;

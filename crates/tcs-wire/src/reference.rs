@@ -94,8 +94,12 @@ impl RequestExample {
 /// in the end as it did in the beginning.
 pub fn requests(prefix: &SubjectPrefix, manager: &ServiceId, service: &ServiceId) -> Vec<RequestExample> {
     const ASK: &[ErrorKind] = &[ErrorKind::BadRequest, ErrorKind::Unavailable, ErrorKind::Internal];
-    const ASK_ONE: &[ErrorKind] =
-        &[ErrorKind::BadRequest, ErrorKind::UnknownService, ErrorKind::Unavailable, ErrorKind::Internal];
+    const ASK_ONE: &[ErrorKind] = &[
+        ErrorKind::BadRequest,
+        ErrorKind::UnknownService,
+        ErrorKind::Unavailable,
+        ErrorKind::Internal,
+    ];
     const HEALTH: &[ErrorKind] = &[ErrorKind::BadRequest, ErrorKind::Timeout, ErrorKind::Internal];
     const CONTROL: &[ErrorKind] = &[
         ErrorKind::BadRequest,
@@ -130,22 +134,58 @@ pub fn requests(prefix: &SubjectPrefix, manager: &ServiceId, service: &ServiceId
         body,
         ..to_manager(word, does, reply, errors)
     };
-    let same = "The same, with the manager named: where two hosts have the service, only this is unambiguous.";
+    let same =
+        "The same, with the manager named: where two hosts have the service, only this is unambiguous.";
     let control = Reply::Control;
     vec![
         to_manager(Word::List, "Returns all services of a manager.", Reply::List, ASK),
-        to_manager(Word::Health, "Says whether the manager's own work is alive.", Reply::Health, HEALTH),
-        owner(Word::Status, "", "Returns what systemd says of a service now.", Reply::Snapshot, ASK_ONE),
+        to_manager(
+            Word::Health,
+            "Says whether the manager's own work is alive.",
+            Reply::Health,
+            HEALTH,
+        ),
+        owner(
+            Word::Status,
+            "",
+            "Returns what systemd says of a service now.",
+            Reply::Snapshot,
+            ASK_ONE,
+        ),
         about(Word::Status, "", same, Reply::Snapshot, ASK_ONE),
-        owner(Word::Stop, "", "Stops a service and says how it is when the job is done.", control, CONTROL),
-        owner(Word::Start, r#"{"timeout_s": 30}"#, "Starts a service and waits for READY.", control, CONTROL),
-        owner(Word::Restart, r#"{"no_block": true}"#, "Stops and starts a service.", control, CONTROL),
+        owner(
+            Word::Stop,
+            "",
+            "Stops a service and says how it is when the job is done.",
+            control,
+            CONTROL,
+        ),
+        owner(
+            Word::Start,
+            r#"{"timeout_s": 30}"#,
+            "Starts a service and waits for READY.",
+            control,
+            CONTROL,
+        ),
+        owner(
+            Word::Restart,
+            r#"{"no_block": true}"#,
+            "Stops and starts a service.",
+            control,
+            CONTROL,
+        ),
         about(Word::Stop, "", same, control, CONTROL),
         about(Word::Restart, r#"{"timeout_s": 30}"#, same, control, CONTROL),
         about(Word::Start, r#"{"timeout_s": 30}"#, same, control, CONTROL),
         RequestExample {
             answered_by: Answerer::Service,
-            ..owner(Word::Health, "", "Says whether a service's own work is alive.", Reply::Health, HEALTH)
+            ..owner(
+                Word::Health,
+                "",
+                "Says whether a service's own work is alive.",
+                Reply::Health,
+                HEALTH,
+            )
         },
     ]
 }

@@ -1,4 +1,5 @@
 //! Messages captured from a live bus: they are read, written again, and nothing is lost or added.
+#![expect(clippy::unwrap_used, reason = "in tests, also outside of the test functions")]
 
 use std::sync::LazyLock;
 
@@ -60,8 +61,10 @@ fn read_samples() -> Vec<Sample> {
         let name = file.unwrap().file_name().into_string().unwrap();
         name.strip_suffix(".json").map(str::to_owned)
     });
-    let mut samples: Vec<_> =
-        names.filter(|name| name != "plain_rpc_responder_interop").map(|name| sample(&name)).collect();
+    let mut samples: Vec<_> = names
+        .filter(|name| name != "plain_rpc_responder_interop")
+        .map(|name| sample(&name))
+        .collect();
     samples.sort_by(|a, b| a.name.cmp(&b.name));
     assert!(samples.len() > 40, "only {} samples", samples.len());
     samples
@@ -82,10 +85,17 @@ fn again(shape: Shape, message: Message) -> Result<Vec<u8>, DecodeError> {
 
 /// Reads a body as everything that it might be taken for.
 fn read_as_all(body: &[u8]) {
-    for message in [Message::decode(body), Message::decode_request(body)].into_iter().flatten() {
+    for message in [Message::decode(body), Message::decode_request(body)]
+        .into_iter()
+        .flatten()
+    {
         for shape in [Shape::Registry, Shape::Status, Shape::Heartbeat, Shape::Any] {
             if let Ok(body) = again(shape, message.clone()) {
-                assert!(Message::decode(&body).is_ok(), "what we write, we read: {}", body.escape_ascii());
+                assert!(
+                    Message::decode(&body).is_ok(),
+                    "what we write, we read: {}",
+                    body.escape_ascii()
+                );
             }
         }
         let _ = read_reply::<Value>(&message);
@@ -98,14 +108,23 @@ fn read_as_all(body: &[u8]) {
 fn every_message_survives_reading_and_writing() {
     let mut seen = Vec::new();
     for sample in samples().into_iter().filter(|sample| !sample.payload.is_null()) {
-        let body = again(sample.shape(), sample.decode())
-            .unwrap_or_else(|error| panic!("{}: {error}: {:?}", sample.name, std::error::Error::source(&error)));
+        let body = again(sample.shape(), sample.decode()).unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}: {:?}",
+                sample.name,
+                std::error::Error::source(&error)
+            )
+        });
         let written: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(written, sample.payload, "{}", sample.name);
         seen.push(sample.shape());
     }
     let count = |shape| seen.iter().filter(|seen| **seen == shape).count();
-    let counts = (count(Shape::Registry), count(Shape::Status), count(Shape::Heartbeat));
+    let counts = (
+        count(Shape::Registry),
+        count(Shape::Status),
+        count(Shape::Heartbeat),
+    );
     assert_eq!(counts, (13, 7, 3), "samples of registry, status and heartbeat");
 }
 
@@ -119,7 +138,9 @@ fn subjects_are_made_of_what_the_messages_say() {
                 prefix.registry(event.kind().unwrap(), &event.service_id)
             }
             Shape::Status => prefix.status(&sample.decode().read::<StatusReport>("status").unwrap().name),
-            Shape::Heartbeat => prefix.heartbeat(&sample.decode().read::<Heartbeat>("heartbeat").unwrap().service_id),
+            Shape::Heartbeat => {
+                prefix.heartbeat(&sample.decode().read::<Heartbeat>("heartbeat").unwrap().service_id)
+            }
             Shape::Any => continue,
         };
         assert_eq!(subject, sample.subject, "{}", sample.name);
@@ -146,7 +167,10 @@ fn what_python_writes_and_json_does_not_know_is_read() {
 fn bodies_without_a_message_are_errors() {
     for name in ["test_ping", "kv_delete"] {
         let body = sample(name).payload_text;
-        assert!(matches!(Message::decode(body.as_bytes()), Err(DecodeError::Empty)), "{name}");
+        assert!(
+            matches!(Message::decode(body.as_bytes()), Err(DecodeError::Empty)),
+            "{name}"
+        );
     }
 }
 
@@ -154,9 +178,13 @@ fn bodies_without_a_message_are_errors() {
 fn requests_and_replies_of_python_are_understood() {
     let request = Message::decode_request(sample("rpc_request").payload_text.as_bytes()).unwrap();
     assert!(!request.bare && request.data.as_ref().is_some_and(|data| data["b"] == 2));
-    let request = Message::decode_request(sample("rpc_request_without_data").payload_text.as_bytes()).unwrap();
+    let request =
+        Message::decode_request(sample("rpc_request_without_data").payload_text.as_bytes()).unwrap();
     assert!(!request.bare && request.data.is_none());
-    assert!(request.read::<tcs_wire::rpc::ControlArgs>("request").is_ok(), "no data reads as no arguments");
+    assert!(
+        request.read::<tcs_wire::rpc::ControlArgs>("request").is_ok(),
+        "no data reads as no arguments"
+    );
 
     let reply = |name: &str| read_reply::<Value>(&sample(name).decode()).unwrap();
     assert_eq!(reply("rpc_reply_ok"), Ok(json!({"c": 3})));
@@ -168,7 +196,10 @@ fn requests_and_replies_of_python_are_understood() {
 /// The conversation of the peers' requester with a responder written from the contract.
 #[test]
 fn replies_are_read_as_the_python_requester_reads_them() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/plain_rpc_responder_interop.json");
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/data/plain_rpc_responder_interop.json"
+    );
     let transcript: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     for case in transcript["cases"].as_array().unwrap() {
         let decoded = Message::decode(case["reply_bytes"].as_str().unwrap().as_bytes());
@@ -190,14 +221,37 @@ fn defective_bodies_end_as_the_contract_says() {
     let object = |value: Value| value.as_object().cloned();
     assert_eq!(data(r#"{"data":{"a":1}}"#).unwrap(), object(json!({"a": 1})));
     assert_eq!(data(r#"{"k":1}"#).unwrap(), None, "bare: an empty message");
-    for body in [r#"{"data":null,"meta":{}}"#, r#"{"data":null,"meta":null}"#, "", " ", "hello", "[1]", "7", "null"] {
+    for body in [
+        r#"{"data":null,"meta":{}}"#,
+        r#"{"data":null,"meta":null}"#,
+        "",
+        " ",
+        "hello",
+        "[1]",
+        "7",
+        "null",
+    ] {
         assert!(data(body).is_err(), "{body}");
     }
-    assert!(Message::decode(b"{\"data\":{\"a\":\"\xff\"}}").is_err(), "invalid UTF-8");
+    assert!(
+        Message::decode(b"{\"data\":{\"a\":\"\xff\"}}").is_err(),
+        "invalid UTF-8"
+    );
     let odd = r#"{"data":{"a":1},"meta":{"id":7,"ts":"yesterday","trace_level":"high"}}"#;
-    assert_eq!(data(odd).unwrap(), object(json!({"a": 1})), "a defective meta hides nothing");
+    assert_eq!(
+        data(odd).unwrap(),
+        object(json!({"a": 1})),
+        "a defective meta hides nothing"
+    );
     // Too deep for the parser, and for the stack if it were not.
-    assert!(data(&format!("{{\"data\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000))).is_err());
+    assert!(
+        data(&format!(
+            "{{\"data\":{}1{}}}",
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        ))
+        .is_err()
+    );
 }
 
 #[test]
@@ -208,11 +262,19 @@ fn what_python_readers_would_break_on_is_an_error_with_its_place() {
         ("status_service_ok", "timestamp", json!("2026-11-22T17:17:35Z")),
         ("status_service_ok", "message", json!(7)),
         ("heartbeat_service", "timestamp", json!(1_795_366_655.9)),
-        ("registry_start", "timestamp", json!([2026, 11, 22, 17, 17, 33, 6, 0, 0])),
+        (
+            "registry_start",
+            "timestamp",
+            json!([2026, 11, 22, 17, 17, 33, 6, 0, 0]),
+        ),
     ] {
         let sample = sample(name);
         let mut message = sample.decode();
-        message.data.as_mut().unwrap().insert(key.to_owned(), value.clone());
+        message
+            .data
+            .as_mut()
+            .unwrap()
+            .insert(key.to_owned(), value.clone());
         let error = again(sample.shape(), message).expect_err(&format!("{name} with {key} {value}"));
         assert_eq!(error.to_string(), "the message's data is not a message");
         assert!(std::error::Error::source(&error).is_some());
@@ -226,7 +288,12 @@ fn every_truncated_message_is_an_error() {
         for length in 0..body.len() {
             let part = &body[..length];
             assert!(Message::decode(part).is_err(), "{} cut at {length}", sample.name);
-            assert_eq!(Message::decode_request(part).is_ok(), length == 0, "{} cut at {length}", sample.name);
+            assert_eq!(
+                Message::decode_request(part).is_ok(),
+                length == 0,
+                "{} cut at {length}",
+                sample.name
+            );
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Instances are written raw. `systemd-escape --mangle` leaves a text as it is exactly when systemd takes it for the
 //! name of a unit, and `--unescape --template` says where systemd sees the instance in it; it then reads `-` as `/`,
 //! which is why the suite never escapes and never uses `%I`.
+#![expect(clippy::unwrap_used, reason = "in tests, also outside of the test functions")]
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -12,11 +13,21 @@ use tcs_wire::{ServiceId, UnitName};
 
 /// Runs `systemd-escape` over many texts at once; it writes them in one line, separated by spaces.
 fn judge(options: &[&str], texts: &[String]) -> Vec<String> {
-    let output = Command::new("systemd-escape").args(options).arg("--").args(texts).output();
-    let output = output.unwrap_or_else(|error| panic!("this test needs systemd-escape, of package systemd: {error}"));
+    let output = Command::new("systemd-escape")
+        .args(options)
+        .arg("--")
+        .args(texts)
+        .output();
+    let output =
+        output.unwrap_or_else(|error| panic!("this test needs systemd-escape, of package systemd: {error}"));
     let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "systemd-escape refused: {complaints}");
-    String::from_utf8(output.stdout).unwrap().trim_end().split(' ').map(str::to_owned).collect()
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .trim_end()
+        .split(' ')
+        .map(str::to_owned)
+        .collect()
 }
 
 fn ids() -> impl Strategy<Value = BTreeSet<ServiceId>> {
@@ -62,7 +73,12 @@ proptest! {
 
 #[test]
 fn the_judge_can_say_no_and_then_we_do_too() {
-    for wrong in ["tcs@a b.service", "tcs@zażółć.service", "tcs@a/b.service", "tcs@a{b}.service"] {
+    for wrong in [
+        "tcs@a b.service",
+        "tcs@zażółć.service",
+        "tcs@a/b.service",
+        "tcs@a{b}.service",
+    ] {
         assert_ne!(judge(&["--mangle"], &[wrong.to_owned()]).join(" "), wrong);
         assert!(UnitName::parse(wrong).is_err(), "{wrong}");
     }

@@ -85,6 +85,12 @@ pub(crate) enum Command {
         /// Shell to complete for
         shell: Shell,
     },
+    /// Write the manual pages, for packages
+    #[command(hide = true)]
+    Man {
+        /// Directory to write to; made when it is missing
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, Default, Args)]

@@ -5,8 +5,8 @@ mod event;
 pub(crate) use event::event_line;
 
 use jiff::Timestamp;
-use tcs_client::{Condition, Health, Liveness, ManagerView, ServiceView, SiteSnapshot, ending, exit_words};
-use tcs_wire::{Kind, Snapshot, State, Status, UnitName, WireTime};
+use tcs_client::{Condition, Health, Liveness, ManagerView, ServiceView, SiteSnapshot};
+use tcs_wire::{Kind, Snapshot, State, Status, UnitName, WireTime, exit_words};
 
 use crate::clock::{Clock, span};
 use crate::printer::{Printer, Tint, plain};
@@ -240,7 +240,7 @@ fn unit_lines(snapshot: &Snapshot, service: &ServiceView, clock: &Clock, lines: 
         lines.push(("Main PID", format!("{}{started}", unit.main_pid)));
     }
     if let Some(code) = unit.exit_code() {
-        let words = ending(unit).unwrap_or_else(|| exit_words(code));
+        let words = unit.ending().unwrap_or_else(|| exit_words(code));
         let at = time(unit.exited)
             .map(|time| format!(", {time}"))
             .unwrap_or_default();

@@ -3,7 +3,7 @@
 use tcs_client::{ClientError, Liveness};
 use tcs_config::{ConfigError, Diagnostics};
 use tcs_manager::systemd::SystemdError;
-use tcs_wire::rpc::{ErrorKind, RpcError};
+use tcs_wire::rpc::RpcError;
 use tcs_wire::{Exit, IdError, UnitName};
 
 use crate::clock::Clock;
@@ -128,17 +128,9 @@ impl Failure {
     }
 
     fn of_refusal(refusal: &RpcError) -> Self {
-        let exit = match refusal.kind {
-            ErrorKind::BadRequest | ErrorKind::UnknownCommand => Exit::Usage,
-            ErrorKind::UnknownService => Exit::NoSuchUnit,
-            ErrorKind::NotPermitted => Exit::NotPermitted,
-            ErrorKind::Unavailable => Exit::Unavailable,
-            ErrorKind::ConditionFailed
-            | ErrorKind::JobFailed
-            | ErrorKind::Canceled
-            | ErrorKind::Timeout
-            | ErrorKind::Internal => Exit::Failed,
-        };
+        let code = refusal.kind.exit_code();
+        let exit = Exit::ALL.into_iter().find(|exit| exit.code() == code);
+        let exit = exit.unwrap_or(Exit::Failed);
         Self::new(exit, refusal.message.clone())
     }
 

@@ -30,7 +30,18 @@ struct Found {
 fn reads_and_asks(lab: &Lab) -> Result<()> {
     let site = lab.site(SiteConfig::with_services(SERVICES))?;
     site.install()?;
+    // The manager is there first: what happened before it came is another test's subject.
+    site.machine
+        .run_ok(&["systemctl", "start", "tcs-manager.service"])?;
     site.machine.run_ok(&["systemctl", "start", "tcs@hello_world"])?;
+    eventually_blocking("the service is on the bus", SOON, || {
+        let found = read(lab, &site).map_err(|error| format!("{error:#}"))?;
+        if found.event("ready").is_some() {
+            Ok(())
+        } else {
+            Err(format!("{:#?}", found.registry))
+        }
+    })?;
     site.machine
         .run_ok(&["systemctl", "kill", "--signal=KILL", "tcs@hello_world"])?;
     let found = eventually_blocking("the crash and the second start are on the bus", SOON, || {

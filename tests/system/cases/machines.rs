@@ -1,7 +1,7 @@
 //! The test machinery itself: what the other tests stand on.
 
 use anyhow::{Context, Result, ensure};
-use tcs_system_tests::{Case, Lab};
+use tcs_system_tests::{Case, Lab, Site};
 use tcs_testkit::{MachineConfig, NatsOptions, Store, inside};
 use zbus::connection::Builder;
 
@@ -11,6 +11,10 @@ pub(crate) fn tests() -> Vec<Case> {
         Case::lab("jetstream_answers_inside", jetstream_answers_inside),
         Case::lab("dbus_and_polkit_answer", dbus_and_polkit_answer),
         Case::lab("two_machines_do_not_meet", two_machines_do_not_meet),
+        Case::shared(
+            "the_shared_machine_has_the_suite",
+            the_shared_machine_has_the_suite,
+        ),
     ]
 }
 
@@ -88,6 +92,25 @@ fn dbus_and_polkit_answer(lab: &Lab) -> Result<()> {
         &["systemctl", "--no-ask-password", "stop", "dbus.socket"],
     )?;
     ensure!(!refused.status.success(), "an ordinary user may stop units");
+    Ok(())
+}
+
+fn the_shared_machine_has_the_suite(site: &Site) -> Result<()> {
+    let unit = site
+        .machine
+        .run_ok(&["systemctl", "cat", "tcs@hello_world.service"])?;
+    ensure!(unit.contains("/usr/lib/tcs/services/hello_world"), "{unit}");
+    ensure!(
+        site.machine
+            .run(&["/usr/lib/tcs/services/misfit", "describe"])?
+            .status
+            .success()
+    );
+    let manifest = site
+        .machine
+        .read_file("/usr/lib/tcs/services/weather_importer.json")?;
+    ensure!(manifest.contains("\"weather_importer\""), "{manifest}");
+    site.nats()?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::site::{Lab, Site, SiteConfig};
+use crate::site::{Group, Lab, Site, SiteConfig};
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -17,6 +17,7 @@ pub struct Case {
 #[derive(Debug)]
 pub(crate) enum Work {
     Shared(fn(&Site) -> Result<()>),
+    Group(&'static Group, fn(&Site) -> Result<()>),
     Own(fn() -> SiteConfig, fn(&Site) -> Result<()>),
     Lab(fn(&Lab) -> Result<()>),
 }
@@ -27,6 +28,12 @@ impl Case {
     #[must_use]
     pub fn shared(name: &str, test: fn(&Site) -> Result<()>) -> Self {
         Self::new(name, Work::Shared(test))
+    }
+
+    /// A case for the machine that a group shares at the same time, under the same rules.
+    #[must_use]
+    pub fn group(name: &str, group: &'static Group, test: fn(&Site) -> Result<()>) -> Self {
+        Self::new(name, Work::Group(group, test))
     }
 
     /// A case with a machine and a NATS server of its own.

@@ -9,4 +9,4 @@ mod site;
 
 pub use case::Case;
 pub use harness::run;
-pub use site::{Lab, Site, SiteConfig};
+pub use site::{Group, Lab, Site, SiteConfig};

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -65,13 +66,27 @@ impl Site {
     }
 }
 
+/// A machine with services of its own that several cases share at the same time.
+#[derive(Debug)]
+pub struct Group {
+    /// Tells it apart.
+    pub name: &'static str,
+    /// Its `/etc/tcs/services.yaml`, whose units are installed.
+    pub services: &'static str,
+    /// What is done to it before the first case.
+    pub prepare: fn(&Site) -> Result<()>,
+}
+
 /// What can be made for a case. Everything is made once and when it is first needed.
 #[derive(Debug, Default)]
 pub struct Lab {
     ready: OnceLock<Result<Ready, String>>,
     shared: OnceLock<Result<Arc<Site>, String>>,
+    groups: Mutex<BTreeMap<&'static str, Arc<GroupSite>>>,
     booting: Mutex<Duration>,
 }
+
+type GroupSite = OnceLock<Result<Arc<Site>, String>>;
 
 #[derive(Debug)]
 struct Ready {
@@ -145,6 +160,22 @@ impl Lab {
         shared
             .clone()
             .map_err(|error| anyhow!("the shared machine: {error}"))
+    }
+
+    /// The machine of a group.
+    pub(crate) fn group(&self, group: &Group) -> Result<Arc<Site>> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let cell = Arc::clone(groups.entry(group.name).or_default());
+        drop(groups);
+        let boot = || {
+            let site = self.site(SiteConfig::with_services(group.services))?;
+            site.install()?;
+            (group.prepare)(&site)?;
+            Ok(Arc::new(site))
+        };
+        let site = cell.get_or_init(|| boot().map_err(|error: anyhow::Error| format!("{error:#}")));
+        site.clone()
+            .map_err(|error| anyhow!("the machine of the group {}: {error}", group.name))
     }
 
     fn shared_site(&self) -> Result<Site> {

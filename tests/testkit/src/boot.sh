@@ -28,6 +28,11 @@ mount -t tmpfs -o mode=0755 tcs-machine /run
 groups=
 for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
     if [ -e "$hierarchy/cgroup.procs" ]; then
+        # What a clean-up that was killed itself has left: empty groups of processes that are gone.
+        for stale in "$hierarchy"/tcs-machine-*; do
+            owner=${stale##*/tcs-machine-}
+            if [ ! -e "/proc/${owner%-*}" ]; then find "$stale" -depth -type d -exec rmdir {} + 2>/dev/null || true; fi
+        done
         mkdir "$hierarchy/$CGROUP"
         groups="$groups $hierarchy/$CGROUP"
     fi

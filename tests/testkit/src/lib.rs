@@ -33,7 +33,7 @@ pub use host::{apt_line, check_can_boot, find_program, host_runs_systemd, is_roo
 pub use machine::{Machine, MachineConfig, machines_booted};
 pub use nats::{NatsOptions, NatsServer, Store};
 pub use network::{Network, in_network, inside};
-pub use paths::{target_dir, tools_dir, workspace_root};
+pub use paths::{cargo, target_dir, tools_dir, workspace_root};
 pub use prerequisites::{Consent, Prerequisites, Python};
 pub use raw::{RawMessage, RawNats};
 pub use seed::SeedFile;

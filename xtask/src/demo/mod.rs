@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let begun = Instant::now();
     if !target_dir().join("stage").exists() {
-        output::note("the first build takes about three minutes on two cores, with nothing compiled yet");
+        output::note("the first build takes about four minutes on two cores, with nothing compiled yet");
     }
     let consent = if arguments.yes {
         Consent::Given

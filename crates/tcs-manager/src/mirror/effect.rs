@@ -8,7 +8,6 @@ use tcs_wire::{
 
 use super::run::Happening;
 use super::tracked::Tracked;
-use super::words::end_words;
 use super::{Declared, Identity};
 
 /// One thing to do. Effects are carried out in their order.

@@ -8,7 +8,6 @@ mod effect;
 mod record;
 mod run;
 mod tracked;
-mod words;
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +18,6 @@ use jiff::Timestamp;
 use tcs_wire::{HostName, Kind, RestartPolicy, ServiceId, Snapshot, State, UnitKind, UnitName};
 
 pub use effect::{Effect, LastWord};
-pub(crate) use words::end_words;
 
 use crate::systemd::{Change, UnitState};
 use effect::Teller;

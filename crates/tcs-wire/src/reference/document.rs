@@ -111,14 +111,45 @@ fn envelope(cast: &Cast) -> String {
 
 fn subjects() -> String {
     let rows = [
-        ("P.registry.EVENT.SERVICE_ID", "stream", "the manager", "what happens to a service"),
-        ("P.status.SERVICE_ID", "stream", "the service; for a dead one the manager", "how it is"),
-        ("P.heartbeat.SERVICE_ID", "stream", "the service", "that it is, at the first status and every 10 s"),
-        ("P.rpc.SERVICE_ID.v1.WORD", "request", "asked of the owning manager or the service", "see Requests"),
-        ("P.rpc.MANAGER_ID.v1.WORD", "request", "asked of a manager", "see Requests"),
-        ("P.rpc.MANAGER_ID.v1.WORD.SERVICE_ID", "request", "asked of a manager", "see Requests"),
+        (
+            "P.registry.EVENT.SERVICE_ID",
+            "stream",
+            "the manager",
+            "what happens to a service",
+        ),
+        (
+            "P.status.SERVICE_ID",
+            "stream",
+            "the service; for a dead one the manager",
+            "how it is",
+        ),
+        (
+            "P.heartbeat.SERVICE_ID",
+            "stream",
+            "the service",
+            "that it is, at the first status and every 10 s",
+        ),
+        (
+            "P.rpc.SERVICE_ID.v1.WORD",
+            "request",
+            "asked of the owning manager or the service",
+            "see Requests",
+        ),
+        (
+            "P.rpc.MANAGER_ID.v1.WORD",
+            "request",
+            "asked of a manager",
+            "see Requests",
+        ),
+        (
+            "P.rpc.MANAGER_ID.v1.WORD.SERVICE_ID",
+            "request",
+            "asked of a manager",
+            "see Requests",
+        ),
     ];
-    let mut table = String::from("## Subjects\n\n| subject | how | by whom | what |\n| --- | --- | --- | --- |\n");
+    let mut table =
+        String::from("## Subjects\n\n| subject | how | by whom | what |\n| --- | --- | --- | --- |\n");
     for (subject, how, whom, what) in rows {
         let _ = writeln!(table, "| `{subject}` | {how} | {whom} | {what} |");
     }
@@ -138,7 +169,11 @@ fn streams(cast: &Cast) -> String {
             days => format!("{days} d"),
         };
         let (name, subjects, bytes) = (stream.name, stream.subjects, stream.max_bytes / 1_000_000);
-        let _ = writeln!(table, "| `{name}` | `{subjects}` | {} | {bytes} MB | {age} |", stream.max_messages_per_subject);
+        let _ = writeln!(
+            table,
+            "| `{name}` | `{subjects}` | {} | {bytes} MB | {age} |",
+            stream.max_messages_per_subject
+        );
     }
     table
 }
@@ -151,8 +186,14 @@ fn buckets() -> String {
     );
     for bucket in Bucket::ALL {
         let (key, value) = match bucket {
-            Bucket::State => ("`MANAGER_ID.SERVICE_ID`", "a [Snapshot](#snapshot) as JSON, without an envelope"),
-            Bucket::Config => ("`defaults`, `type.TYPE`, `service.SERVICE_ID`, `host.HOST`", "reserved"),
+            Bucket::State => (
+                "`MANAGER_ID.SERVICE_ID`",
+                "a [Snapshot](#snapshot) as JSON, without an envelope",
+            ),
+            Bucket::Config => (
+                "`defaults`, `type.TYPE`, `service.SERVICE_ID`, `host.HOST`",
+                "reserved",
+            ),
             Bucket::Claims => ("`SERVICE_ID`", "reserved"),
         };
         let _ = writeln!(table, "| `{}` | {key} | {value} |", bucket.as_str());
@@ -162,19 +203,24 @@ fn buckets() -> String {
 
 fn registry(cast: &Cast) -> String {
     let id = cast.service.as_str();
-    let mut section = String::from(
-        "## Lifecycle events\n\n| event | when | `status` |\n| --- | --- | --- |\n",
-    );
+    let mut section =
+        String::from("## Lifecycle events\n\n| event | when | `status` |\n| --- | --- | --- |\n");
     for ((word, when), kind) in words::<EventKind>().into_iter().zip(EventKind::ALL) {
         let status = match kind {
             EventKind::Crashed => "`error` when it will be restarted, else `failed`".to_owned(),
-            _ => RegistryEvent::new(kind, id, cast.now).status.map_or_else(String::new, |status| format!("`{status}`")),
+            _ => RegistryEvent::new(kind, id, cast.now)
+                .status
+                .map_or_else(String::new, |status| format!("`{status}`")),
         };
         let _ = writeln!(section, "| `{word}` | {when} | {status} |");
     }
     let example = cast.body(&cast.manager, &RegistryEvent::crashed(id, cast.now, -9, true));
     let subject = cast.prefix.registry(EventKind::Crashed, id);
-    let _ = write!(section, "\n`{subject}`:\n\n```\n{example}\n```\n\n{}", fields::<RegistryEvent>());
+    let _ = write!(
+        section,
+        "\n`{subject}`:\n\n```\n{example}\n```\n\n{}",
+        fields::<RegistryEvent>()
+    );
     section
 }
 
@@ -186,10 +232,19 @@ fn status(cast: &Cast) -> String {
     for ((word, meaning), status) in words::<Status>().into_iter().zip(Status::ALL) {
         let mark = |is: bool| if is { "yes" } else { "" };
         let (operational, healthy) = (mark(status.is_operational()), mark(status.is_healthy()));
-        let _ = writeln!(section, "| `{word}` | {meaning} | {operational} | {healthy} | {} |", mark(status.is_final()));
+        let _ = writeln!(
+            section,
+            "| `{word}` | {meaning} | {operational} | {healthy} | {} |",
+            mark(status.is_final())
+        );
     }
     let mut order = Status::ALL;
-    order.sort_by_key(|status| Status::ALL.iter().filter(|other| Status::aggregate([*status, **other]) != *status).count());
+    order.sort_by_key(|status| {
+        Status::ALL
+            .iter()
+            .filter(|other| Status::aggregate([*status, **other]) != *status)
+            .count()
+    });
     let order: Vec<&str> = order.iter().map(|status| status.as_str()).collect();
     let id = cast.service.as_str();
     let report = StatusReport {
@@ -204,7 +259,11 @@ fn status(cast: &Cast) -> String {
     };
     let mut message = Message::new(&report, cast.meta(&cast.service));
     message.meta.timestamp = Some(cast.now);
-    let heartbeat = Heartbeat { service_id: id.to_owned(), timestamp: cast.now, status: Status::Ok };
+    let heartbeat = Heartbeat {
+        service_id: id.to_owned(),
+        timestamp: cast.now,
+        status: Status::Ok,
+    };
     let _ = write!(
         section,
         "\nThe set is closed. Of several, a service's own and its parts', the worst stands: {}.\n\n\
@@ -258,9 +317,16 @@ fn request(example: &RequestExample) -> String {
 }
 
 fn errors() -> String {
-    let mut section = String::from("## Kinds of error\n\n| kind | when | exit code of the command |\n| --- | --- | --- |\n");
+    let mut section = String::from(
+        "## Kinds of error\n\n| kind | when | exit code of the command |\n| --- | --- | --- |\n",
+    );
     for kind in ErrorKind::ALL {
-        let _ = writeln!(section, "| `{kind}` | {} | {} |", kind.meaning(), kind.exit_code());
+        let _ = writeln!(
+            section,
+            "| `{kind}` | {} | {} |",
+            kind.meaning(),
+            kind.exit_code()
+        );
     }
     section += "\n## Exit codes\n\n| code | when |\n| --- | --- |\n";
     for exit in Exit::ALL {

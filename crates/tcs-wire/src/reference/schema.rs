@@ -2,20 +2,26 @@
 
 use std::fmt::Write;
 
-use schemars::generate::SchemaSettings;
 use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
 
 /// The JSON schema of a type, with what it refers to under `$defs`.
 pub(super) fn schema_of<T: JsonSchema>() -> Value {
-    SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value()
+    SchemaSettings::draft2020_12()
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .to_value()
 }
 
 /// The words of an enum with what they mean, in their order.
 pub(super) fn words<T: JsonSchema>() -> Vec<(String, String)> {
     let schema = schema_of::<T>();
     let variants = schema["oneOf"].as_array().cloned().unwrap_or_default();
-    variants.iter().map(|variant| (text(&variant["const"]), meaning(&text(&variant["description"])))).collect()
+    variants
+        .iter()
+        .map(|variant| (text(&variant["const"]), meaning(&text(&variant["description"]))))
+        .collect()
 }
 
 /// A table of the fields of a type.
@@ -24,9 +30,17 @@ pub(super) fn fields<T: JsonSchema>() -> String {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     let mut table = String::from("| key | type | | meaning |\n| --- | --- | --- | --- |\n");
     for (name, field) in schema["properties"].as_object().unwrap_or(&Map::new()) {
-        let presence = if required.iter().any(|key| key == name) { "always" } else { "" };
+        let presence = if required.iter().any(|key| key == name) {
+            "always"
+        } else {
+            ""
+        };
         let description = text(&field["description"]);
-        let _ = writeln!(table, "| `{name}` | {} | {presence} | {description} |", type_of(field));
+        let _ = writeln!(
+            table,
+            "| `{name}` | {} | {presence} | {description} |",
+            type_of(field)
+        );
     }
     table
 }
@@ -35,7 +49,9 @@ pub(super) fn fields<T: JsonSchema>() -> String {
 fn meaning(description: &str) -> String {
     let text = description.trim_end_matches('.');
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
 fn text(value: &Value) -> String {
@@ -58,7 +74,11 @@ fn type_of(field: &Value) -> String {
         Value::String(name) => of(name),
         Value::Array(names) => {
             let names = names.iter().filter_map(Value::as_str);
-            names.filter(|name| *name != "null").map(of).collect::<Vec<_>>().join(" or ")
+            names
+                .filter(|name| *name != "null")
+                .map(of)
+                .collect::<Vec<_>>()
+                .join(" or ")
         }
         _ => "any".to_owned(),
     }

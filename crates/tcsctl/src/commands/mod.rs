@@ -4,6 +4,7 @@ mod completions;
 mod control;
 mod events;
 mod list;
+mod manual;
 mod status;
 mod streams;
 
@@ -26,8 +27,10 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
     let command = cli
         .command
         .unwrap_or_else(|| Command::List(crate::cli::ListArgs::default()));
-    if let Command::Completions { shell } = command {
-        return Ok(completions::run(shell, printer));
+    match &command {
+        Command::Completions { shell } => return Ok(completions::run(*shell, printer)),
+        Command::Man { directory } => return manual::run(directory),
+        _ => {}
     }
     let (settings, overruled) = Settings::find(&cli.global)?;
     if let Some(failure) = overruled {
@@ -41,7 +44,7 @@ pub(crate) async fn run(cli: Cli, printer: &Printer) -> Result<Exit, Failure> {
         Command::Restart(arguments) => control::run(Verb::Restart, &arguments, &settings, printer).await,
         Command::Events(arguments) => events::run(&arguments, &settings, printer).await,
         Command::Streams(command) => streams::run(&command, &settings, printer).await,
-        Command::Completions { .. } => Ok(Exit::Done),
+        Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Done),
     }
 }
 

@@ -1,6 +1,5 @@
 //! An event as one line.
 
-use tcs_client::exit_words;
 use tcs_wire::{EventKind, RegistryEvent};
 
 use crate::printer::{Printer, Tint, plain};

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use jiff::ToSpan as _;
 use tcs_config::Found;
+use tcs_wire::rpc::ErrorKind;
 use tcs_wire::{HostName, ServiceId, SubjectPrefix};
 
 use super::*;

@@ -168,9 +168,19 @@ fn undecodable(_: &Lab) -> Result<()> {
         let strict = async |request: Request| request.arguments::<ControlArgs>();
         responder.endpoint("strict", "svc.rpc.strict", strict).await?;
         ensure!(bus.settled().await);
-        for body in ["hello", "[1]", r#"{"data":null}"#, "\u{0}"] {
+        for body in ["hello", "[1]", r#"{"a": "#, "\u{0}"] {
             let reply = raw(&server, body).await?;
-            ensure!(reply["data"]["error"] == "bad_request", "{body}: {reply}");
+            ensure!(
+                reply["error"] == "bad_request" && reply.get("meta").is_none(),
+                "{body}: {reply}"
+            );
+        }
+        for body in [r#"{"data":null}"#, r#"{"data":{},"meta""#] {
+            let reply = raw(&server, body).await?;
+            ensure!(
+                reply["data"]["error"] == "bad_request" && reply["meta"]["status"] == "error",
+                "{body}: {reply}"
+            );
         }
         let wrong = bus
             .request::<_, Value>("svc.rpc.strict", &json!({"no_blok": true}), SOON)

@@ -334,7 +334,7 @@ fn a_hang_is_told_as_such() {
     assert!(
         machine.statuses()[0]
             .2
-            .starts_with("no sign of life within WatchdogSec (killed by SIGABRT); restart 1")
+            .starts_with("no sign of life within WatchdogSec: killed by SIGABRT; restart 1")
     );
 }
 
