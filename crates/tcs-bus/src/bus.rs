@@ -156,7 +156,7 @@ impl Bus {
             .timeout(SERVER_DEADLINE)
             .build(client.clone());
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-        let outbox = outbox::spawn(context.clone(), connection.clone(), &tracker, stop.clone());
+        let outbox = outbox::spawn(client.clone(), connection.clone(), &tracker, stop.clone());
         let instance = format!("tcs{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
         let (prefix, name) = (options.prefix, options.name);
         let counter = AtomicU64::new(0);

@@ -19,8 +19,11 @@ use crate::entry::Outgoing;
 
 /// Messages that may wait; past it the oldest is dropped and counted.
 const CAPACITY: usize = 10_000;
-/// How long to wait before a subject without a stream is tried again.
-const NO_STREAM_RETRY: Duration = Duration::from_secs(2);
+/// How long to wait before a subject without a stream is tried again, at first and at most: on a new server the
+/// manager makes the streams within a moment.
+const NO_STREAM_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// How long to wait for an acknowledgement: a server that is just making the stream may never send it.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(1);
 /// How long to wait after a failure, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -67,7 +70,7 @@ impl Outbox {
 
 /// Starts the task.
 pub(crate) fn spawn(
-    context: jetstream::Context,
+    client: async_nats::Client,
     connection: watch::Receiver<Connection>,
     tracker: &TaskTracker,
     stop: CancellationToken,
@@ -75,13 +78,16 @@ pub(crate) fn spawn(
     let (sender, incoming) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared::default());
     let task = Task {
-        context,
+        context: jetstream::ContextBuilder::new()
+            .timeout(ACKNOWLEDGED_WITHIN)
+            .build(client),
         connection,
         incoming,
         shared: Arc::clone(&shared),
         queue: VecDeque::new(),
         sent: None,
         parked: VecDeque::new(),
+        retry: NO_STREAM_RETRY.0,
         backoff: BACKOFF.0,
     };
     tracker.spawn(async move {
@@ -107,14 +113,17 @@ struct Task {
     sent: Option<Sent>,
     /// Messages whose subject no stream takes, and what came after them; they must not hold up the others.
     parked: VecDeque<Outgoing>,
+    retry: Duration,
     backoff: Duration,
 }
 
 impl Task {
     async fn run(mut self) {
-        let mut retry = tokio::time::interval(NO_STREAM_RETRY);
-        retry.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut retry_at = tokio::time::Instant::now();
         loop {
+            if self.parked.is_empty() {
+                retry_at = tokio::time::Instant::now() + self.retry;
+            }
             if *self.connection.borrow_and_update() == Connection::Connected {
                 self.send().await;
             }
@@ -135,7 +144,7 @@ impl Task {
                     Some(outgoing) => self.accept(outgoing),
                     None => return,
                 },
-                _ = retry.tick(), if !self.parked.is_empty() => self.unpark(),
+                () = tokio::time::sleep_until(retry_at), if !self.parked.is_empty() => self.unpark(),
             }
         }
     }
@@ -202,15 +211,19 @@ impl Task {
         match outcome {
             Ok(()) => {
                 self.backoff = BACKOFF.0;
+                if self.parked.is_empty() {
+                    self.retry = NO_STREAM_RETRY.0;
+                }
                 self.sent = None;
                 self.shared.done(1);
             }
             Err(PublishErrorKind::StreamNotFound) => {
                 if let Some(sent) = self.sent.take() {
-                    tracing::warn!(
-                        subject = sent.outgoing.subject,
-                        "no stream takes this subject; kept"
-                    );
+                    // Said once, and not for the moment in which a new server's streams are made.
+                    if (NO_STREAM_RETRY.1 / 2..NO_STREAM_RETRY.1).contains(&self.retry) {
+                        let subject = &sent.outgoing.subject;
+                        tracing::warn!(subject, "no stream takes this subject; kept");
+                    }
                     self.park(sent.outgoing);
                 }
             }
@@ -233,6 +246,7 @@ impl Task {
 
     /// Puts what was set aside back in front, in order.
     fn unpark(&mut self) {
+        self.retry = (2 * self.retry).min(NO_STREAM_RETRY.1);
         while let Some(outgoing) = self.parked.pop_back() {
             self.queue.push_front(outgoing);
         }

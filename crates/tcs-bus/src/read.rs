@@ -1,5 +1,6 @@
 //! Reading: what a stream holds last for each subject, and what comes by from now on.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -122,17 +123,18 @@ impl Bus {
                 let before = received.len();
                 while let Some(message) = batch.next().await {
                     let message = message.map_err(|error| StreamsError::Refused(error.to_string()))?;
-                    let sequence = message
-                        .info()
-                        .map(|info| info.stream_sequence)
-                        .unwrap_or_default();
+                    let info = message.info().ok();
+                    let sequence = info.as_ref().map_or(0, |info| info.stream_sequence);
+                    // What is updated meanwhile comes later: the count at the beginning would end too early.
+                    pending = info.map_or(0, |info| usize::try_from(info.pending).unwrap_or(usize::MAX));
                     received.push(Received::new(message.message.clone(), sequence));
                 }
-                let got = received.len() - before;
-                if got == 0 {
+                if received.len() == before {
                     break;
                 }
-                pending = pending.saturating_sub(got);
+            }
+            if deliver_policy == DeliverPolicy::LastPerSubject {
+                keep_last(&mut received);
             }
             Ok(received)
         };
@@ -140,4 +142,13 @@ impl Bus {
             .await
             .map_err(|_| StreamsError::Timeout)?
     }
+}
+
+/// Drops what a later message of the same subject replaced while the stream was read.
+fn keep_last(received: &mut Vec<Received>) {
+    let last: HashMap<String, u64> = received
+        .iter()
+        .map(|message| (message.subject.clone(), message.sequence))
+        .collect();
+    received.retain(|message| last.get(&message.subject) == Some(&message.sequence));
 }

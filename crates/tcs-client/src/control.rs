@@ -91,6 +91,14 @@ impl Site {
             .await
         {
             Err(RequestError::NoResponders(_)) => Err(self.who_has(id, options.host.as_deref()).await),
+            Err(error @ RequestError::Timeout { .. }) => {
+                let why = self.who_has(id, options.host.as_deref()).await;
+                Err(if is_away(&why) {
+                    why
+                } else {
+                    ClientError::of_request(error, &what)
+                })
+            }
             other => other.map_err(|error| ClientError::of_request(error, &what)),
         }
     }
@@ -192,6 +200,11 @@ impl Site {
             },
         }
     }
+}
+
+/// Returns whether a manager is known not to be there; one that still beats is only slow.
+fn is_away(error: &ClientError) -> bool {
+    matches!(error, ClientError::ManagerAway { liveness, .. } if *liveness != Liveness::Alive)
 }
 
 /// Returns the entries of the hosts that have a service; what was left of an undeclared one does not count beside them.

@@ -13,7 +13,10 @@ pub fn explanation(snapshot: &Snapshot) -> Option<String> {
                 Some(most) => format!("restart {attempt} of {most}"),
                 None => format!("restart {attempt}"),
             };
-            Some(unit.ending().map_or_else(|| count.clone(), |ending| format!("{ending}; {count}")))
+            Some(
+                unit.ending()
+                    .map_or_else(|| count.clone(), |ending| format!("{ending}; {count}")),
+            )
         }
         State::Masked => Some("the administrator made it impossible to start".to_owned()),
         State::NotInstalled => Some(match unit.load_state.as_str() {

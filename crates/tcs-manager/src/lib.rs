@@ -9,5 +9,5 @@ mod logging;
 pub mod mirror;
 pub mod systemd;
 
-pub use daemon::{ManagerError, Options, run, run_until_signal};
+pub use daemon::{ManagerError, Options, judge, run, run_until_signal};
 pub use logging::start_logging;

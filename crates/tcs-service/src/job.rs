@@ -67,7 +67,10 @@ impl Record {
             (Some(message), _) => message.clone(),
             (None, true) if interrupted => "stopped".to_owned(),
             (None, true) => "done".to_owned(),
-            (None, false) => counts().collect::<Vec<_>>().join(", "),
+            (None, false) => {
+                let counts = counts().collect::<Vec<_>>().join(", ");
+                if interrupted { format!("stopped; {counts}") } else { counts }
+            }
         }
     }
 }
@@ -104,6 +107,12 @@ mod tests {
             |record: &Record| record.details(Status::Shutdown, true, Duration::ZERO).extra["result"].clone();
         assert_eq!(details(&Record::default()), "stopped");
         assert_eq!(Record::default().summary(true), "stopped");
+        let counts = BTreeMap::from([("read".to_owned(), 3)]);
+        let counted = Record {
+            counts,
+            ..Record::default()
+        };
+        assert_eq!(counted.summary(true), "stopped; read 3");
         let message = Some("all files were read".to_owned());
         assert_eq!(
             details(&Record {

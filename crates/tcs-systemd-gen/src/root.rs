@@ -110,7 +110,7 @@ impl Root {
         make().map_err(|source| failed("link", &on_disk, source))
     }
 
-    /// Removes a file or link, and its folder when that is ours and left empty.
+    /// Removes a file or link, and its folder when `install` makes that one and it is left empty.
     pub(crate) fn remove(&self, path: &Path) -> Result<(), FileError> {
         let on_disk = self.below(path);
         match fs::remove_file(&on_disk) {
@@ -120,9 +120,8 @@ impl Root {
             _ => {}
         }
         if let Some(folder) = on_disk.parent()
-            && folder
-                .file_name()
-                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"tcs"))
+            && let Some(name) = folder.file_name().map(std::ffi::OsStr::as_encoded_bytes)
+            && (name.starts_with(b"tcs") || name.ends_with(b".wants") || name == b"sysusers.d")
         {
             // Fails when something else is in it, which is as well.
             let _ = fs::remove_dir(folder);

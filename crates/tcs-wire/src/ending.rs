@@ -13,7 +13,9 @@ const SIGNALS: [&str; 31] = [
 /// Returns an exit code in words; a negative one is the signal that killed the process.
 pub fn exit_words(code: i32) -> String {
     if code < 0 {
-        let name = usize::try_from(-(code + 1)).ok().and_then(|index| SIGNALS.get(index));
+        let name = usize::try_from(-(code + 1))
+            .ok()
+            .and_then(|index| SIGNALS.get(index));
         return match name {
             Some(name) => format!("killed by SIG{name}"),
             None => format!("killed by signal {}", code.unsigned_abs()),
@@ -94,10 +96,22 @@ mod tests {
             ("signal", Some(-44), "killed by signal 44"),
             ("exit-code", Some(3), "exit code 3"),
             ("exit-code", Some(78), "exit code 78 (configuration)"),
-            ("exit-code", Some(203), "exit code 203 (program cannot be executed)"),
+            (
+                "exit-code",
+                Some(203),
+                "exit code 203 (program cannot be executed)",
+            ),
             ("core-dump", Some(-11), "dumped core: killed by SIGSEGV"),
-            ("watchdog", Some(-6), "no sign of life within WatchdogSec: killed by SIGABRT"),
-            ("start-limit-hit", Some(1), "started too often, systemd has given up"),
+            (
+                "watchdog",
+                Some(-6),
+                "no sign of life within WatchdogSec: killed by SIGABRT",
+            ),
+            (
+                "start-limit-hit",
+                Some(1),
+                "started too often, systemd has given up",
+            ),
             ("resources", None, "systemd could not set it up"),
             ("brand-new", None, "brand-new"),
             ("success", None, "ended in an unknown way"),
@@ -118,6 +132,9 @@ mod tests {
         };
         assert_eq!(unit("success", 1, 0).ending(), None);
         assert_eq!(unit("", 0, 0).ending(), None);
-        assert_eq!(unit("signal", 2, 9).ending().as_deref(), Some("killed by SIGKILL"));
+        assert_eq!(
+            unit("signal", 2, 9).ending().as_deref(),
+            Some("killed by SIGKILL")
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Messages for what a user can meet: what is wrong, then the line to change or the command to run.
 
-use tcs_client::{ClientError, Liveness};
+use tcs_client::{ClientError, Liveness, similar};
 use tcs_config::{ConfigError, Diagnostics};
 use tcs_manager::systemd::SystemdError;
 use tcs_wire::rpc::RpcError;
@@ -57,11 +57,7 @@ impl Failure {
                     settings.origin
                 )),
             ClientError::NoSuchService { similar, .. } => {
-                let failure = Self::new(Exit::NoSuchUnit, error.to_string());
-                match similar.as_slice() {
-                    [] => failure.hint("those that are there: tcsctl list"),
-                    names => failure.hint(format!("did you mean `{}`?", names.join("`, `"))),
-                }
+                Self::new(Exit::NoSuchUnit, error.to_string()).near(similar)
             }
             ClientError::SeveralHosts { hosts, .. } => {
                 Self::new(Exit::Usage, error.to_string()).hint(format!(
@@ -127,11 +123,30 @@ impl Failure {
         }
     }
 
-    fn of_refusal(refusal: &RpcError) -> Self {
+    /// Makes the message of a refusal, in the words of the side that refused.
+    pub(crate) fn of_refusal(refusal: &RpcError) -> Self {
         let code = refusal.kind.exit_code();
         let exit = Exit::ALL.into_iter().find(|exit| exit.code() == code);
         let exit = exit.unwrap_or(Exit::Failed);
         Self::new(exit, refusal.message.clone())
+    }
+
+    /// Makes the message of a name that is not among the known ones.
+    pub(crate) fn no_such_service<'a>(
+        nobody_has: &str,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        Self::new(Exit::NoSuchUnit, format!("{nobody_has} service `{name}`")).near(&similar(name, known))
+    }
+
+    /// Adds the names that were perhaps meant.
+    pub(crate) fn near(self, names: &[impl AsRef<str>]) -> Self {
+        if names.is_empty() {
+            return self.hint("those that are there: tcsctl list");
+        }
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        self.hint(format!("did you mean `{}`?", names.join("`, `")))
     }
 
     /// Makes the message of an error of systemd on this host.

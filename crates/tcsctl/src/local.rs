@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use tcs_client::{Collector, ControlOptions, SiteSnapshot, Verb};
 use tcs_config::{SERVICE_PATH_VARIABLE, TypeCatalog};
+use tcs_manager::judge;
 use tcs_manager::mirror::{Declared, Identity, Mirror};
-use tcs_manager::systemd::{Changes, JobResult, JobVerb, Systemd, SystemdError, UnitState};
+use tcs_manager::systemd::{Changes, JobVerb, Systemd, SystemdError};
 use tcs_wire::rpc::ControlReply;
-use tcs_wire::{Exit, Kind, ServiceId, State, UnitName};
+use tcs_wire::{Exit, ServiceId, State, UnitName};
 
 use crate::clock::Clock;
 use crate::failure::Failure;
@@ -20,8 +21,6 @@ use crate::settings::Settings;
 
 /// Where the manager says whether it reaches NATS.
 const MANAGER_FILE: &str = "/run/tcs-manager/nats.json";
-/// Where holds lie (design decision 10).
-const HOLDS: &str = "/var/lib/tcs-manager/holds";
 
 /// systemd of this host, and the services that its configuration names.
 pub(crate) struct Local {
@@ -94,6 +93,22 @@ impl Local {
     }
 
     async fn read(&self, asked: Option<&ServiceId>, now: Timestamp) -> Result<SiteSnapshot, SystemdError> {
+        let mirror = self.mirror(asked, now).await?;
+        let mut collector = Collector::default();
+        for record in mirror.records() {
+            collector.state(&record.key(), &serde_json::to_vec(record).unwrap_or_default());
+        }
+        let mut site = collector.view(now);
+        // systemd itself was asked: no manager stands in between.
+        site.managers.clear();
+        site.services
+            .iter_mut()
+            .for_each(|service| service.certain = true);
+        Ok(site)
+    }
+
+    /// Reads systemd as the manager does at its start.
+    async fn mirror(&self, asked: Option<&ServiceId>, now: Timestamp) -> Result<Mirror, SystemdError> {
         let mut mirror = Mirror::new(self.identity.clone());
         mirror.declare(self.declared.clone(), now);
         let mut units = self.systemd.units().await?;
@@ -113,17 +128,7 @@ impl Local {
         }
         let files = self.systemd.unit_file_states(mirror.unloaded_units()).await?;
         mirror.read(units, files, now);
-        let mut collector = Collector::default();
-        for record in mirror.records() {
-            collector.state(&record.key(), &serde_json::to_vec(record).unwrap_or_default());
-        }
-        let mut site = collector.view(now);
-        // systemd itself was asked: no manager stands in between.
-        site.managers.clear();
-        site.services
-            .iter_mut()
-            .for_each(|service| service.certain = true);
-        Ok(site)
+        Ok(mirror)
     }
 
     /// Has systemd start, stop or restart a service.
@@ -143,76 +148,43 @@ impl Local {
                 Failure::new(Exit::Unavailable, message).hint(format!("log in on {host} and say it there"))
             );
         }
+        let told = |error: SystemdError| Failure::of_systemd(&error);
+        let before = self.mirror(Some(id), Timestamp::now()).await.map_err(told)?;
+        let Some(record) = before.record(id) else {
+            let known: Vec<&str> = before
+                .records()
+                .map(|record| record.service_id.as_str())
+                .collect();
+            return Err(Failure::no_such_service("this host has no", id.as_str(), known));
+        };
         let unit = UnitName::service(id);
         let job = match verb {
             Verb::Start => JobVerb::Start,
             Verb::Stop => JobVerb::Stop,
             Verb::Restart => JobVerb::Restart,
         };
-        let told = |error: SystemdError| Failure::of_systemd(&error);
-        if verb != Verb::Stop && self.is_failed(&unit).await.map_err(told)? {
+        if verb != Verb::Stop && record.state() == State::Failed {
             // A person who starts it has seen the failure: the count towards the limit begins anew.
             self.systemd.reset_failed(&unit).await.map_err(told)?;
         }
         let queued = self.systemd.submit(job, &unit).await.map_err(told)?;
-        let number = queued.id();
-        let job = if options.no_block {
-            "queued".to_owned()
-        } else {
-            match queued
-                .end(options.timeout)
-                .await
-                .map_err(|error| slow(&error, &unit))?
-            {
-                JobResult::Done => "done".to_owned(),
-                other => return Err(self.not_done(&other, &unit).await),
-            }
-        };
-        let unit_state = self.systemd.unit(&unit).await.map_err(told)?;
-        let kind = if unit_state.is_oneshot() {
-            Kind::Job
-        } else {
-            Kind::Permanent
-        };
-        let state = snapshot_of(&unit_state).state(kind);
-        if verb != Verb::Stop && !options.no_block {
-            if !unit_state.condition_result {
-                return Err(condition_failed(id));
-            }
-            if kind == Kind::Permanent && state != State::Running {
-                return Err(self.not_done(&JobResult::Done, &unit).await);
-            }
+        if options.no_block {
+            return Ok(ControlReply {
+                service_id: id.clone(),
+                unit: unit.to_string(),
+                job: "queued".to_owned(),
+                state: record.state(),
+                message: format!("job {} is queued", queued.id()),
+            });
         }
-        let message = match (options.no_block, kind, state) {
-            (true, ..) => format!("job {number} is queued"),
-            (_, Kind::Job, _) if verb != Verb::Stop => format!("{id} has run, it is {state}"),
-            (_, _, State::Running) => format!("{id} is {state}, process {}", unit_state.main_pid),
-            _ => format!("{id} is {state}"),
-        };
-        Ok(ControlReply {
-            service_id: id.clone(),
-            unit: unit.to_string(),
-            job,
-            state,
-            message,
-        })
-    }
-
-    async fn is_failed(&self, unit: &UnitName) -> Result<bool, SystemdError> {
-        let listed = self.systemd.list().await?;
-        Ok(listed
-            .iter()
-            .any(|listed| listed.name == *unit && listed.active_state == "failed"))
-    }
-
-    /// Says why a job failed, with the unit's own result where it has one.
-    async fn not_done(&self, result: &JobResult, unit: &UnitName) -> Failure {
-        let ending = match self.systemd.unit(unit).await {
-            Ok(state) => tcs_client::ending(&snapshot_of(&state)),
-            Err(_) => None,
-        };
-        let words = ending.unwrap_or_else(|| format!("systemd's job ended as `{result}`"));
-        Failure::new(Exit::Failed, words).hint(format!("what it said: journalctl -u {unit} -n 30"))
+        let ended = queued.end(options.timeout).await;
+        let result = ended.map_err(|error| slow(&error, id))?;
+        let now = Timestamp::now();
+        let after = self.mirror(Some(id), now).await.map_err(told)?;
+        let (record, state) = after
+            .current(id, now)
+            .ok_or_else(|| Failure::new(Exit::Failed, "systemd has forgotten its unit meanwhile"))?;
+        judge(job, &result, &record, state).map_err(|refusal| Failure::of_refusal(&refusal))
     }
 }
 
@@ -254,46 +226,14 @@ fn heading(manager: Option<ManagerFile>, failure: &str, clock: &Clock) -> String
     }
 }
 
-/// `systemctl start` says nothing of a skipped start (design decision 10).
-fn condition_failed(id: &ServiceId) -> Failure {
-    let hold = Path::new(HOLDS).join(id.instance());
-    let unit = UnitName::service(id);
-    if hold.exists() {
-        let message = format!("it is held by {}", hold.display());
-        return Failure::new(Exit::Failed, message).hint("systemd skips every start until that file is gone");
-    }
-    Failure::new(
-        Exit::Failed,
-        "a condition of its unit does not hold, so systemd skipped the start",
-    )
-    .hint(format!("which one: systemctl status {unit}"))
-}
-
-fn slow(error: &SystemdError, unit: &UnitName) -> Failure {
+fn slow(error: &SystemdError, id: &ServiceId) -> Failure {
     match error {
-        SystemdError::Deadline { after, .. } => Failure::new(
-            Exit::Failed,
-            format!(
-                "its job has not ended within {} s; it goes on",
-                after.as_secs_f64()
-            ),
-        )
-        .hint(format!("how it goes: systemctl status {unit}")),
+        SystemdError::Deadline { after, .. } => {
+            let seconds = after.as_secs_f64();
+            let message = format!("the job of {id} has not ended within {seconds} s; it goes on");
+            Failure::new(Exit::StopDeadline, message)
+        }
         other => Failure::of_systemd(other),
-    }
-}
-
-fn snapshot_of(state: &UnitState) -> tcs_wire::UnitSnapshot {
-    tcs_wire::UnitSnapshot {
-        load_state: state.load_state.clone(),
-        active_state: state.active_state.clone(),
-        sub_state: state.sub_state.clone(),
-        result: state.result.clone(),
-        unit_file_state: state.unit_file_state.clone(),
-        exec_main_code: state.exec_main_code,
-        exec_main_status: state.exec_main_status,
-        started: state.exec_main_start.map(Into::into),
-        ..tcs_wire::UnitSnapshot::default()
     }
 }
 
@@ -317,16 +257,6 @@ mod tests {
         insta::assert_snapshot!(
             heading(file("broken"), failure, &clock),
             @"local view, NATS away: no NATS server answers at nats://127.0.0.1:4222; tcs-manager does not run either: systemctl start tcs-manager"
-        );
-    }
-
-    #[test]
-    fn a_skipped_start_is_told() {
-        let failure = condition_failed(&ServiceId::parse("no_such_service.main").unwrap());
-        assert_eq!(failure.exit, Exit::Failed);
-        assert_eq!(
-            failure.hints,
-            ["which one: systemctl status tcs@no_such_service.service"]
         );
     }
 }

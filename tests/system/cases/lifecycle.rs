@@ -6,16 +6,15 @@ mod permanent;
 mod stop;
 mod watchdog;
 
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow};
 use tcs_system_tests::{Case, Lab, Site, SiteConfig};
 
 use crate::observe::with_journal;
 
 const SERVICES: &str = include_str!("lifecycle/services.yaml");
-const SERVICE_FOLDER: &str = "/usr/local/lib/tcs/services";
+const KEEPER: &str = "/etc/systemd/system/keeper.target";
 
 pub(crate) fn tests() -> Vec<Case> {
     [
@@ -42,41 +41,20 @@ fn on_site(lab: &Lab, test: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
 
 fn boot(lab: &Lab) -> Result<Site> {
     let mut config = SiteConfig::with_services(SERVICES);
-    lab.stage()?;
-    let (binary, manifest) = misfit_job()?;
-    let path = format!("{SERVICE_FOLDER}/misfit_job");
-    config.machine = config
-        .machine
-        .with_file(&path, binary, 0o755)
-        .with_file(format!("{path}.json"), manifest, 0o644);
+    config.machine = config.machine.with_file(KEEPER, keeper(), 0o644);
     let site = lab.site(config)?;
     site.install()?;
+    site.machine
+        .run_ok(&["systemctl", "start", "tcs-manager.service", "keeper.target"])?;
     Ok(site)
 }
 
-/// Builds the job that misbehaves, which the stage does not hold: its binary and its manifest.
-fn misfit_job() -> Result<(Vec<u8>, Vec<u8>)> {
-    let output = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--locked",
-            "--workspace",
-            "--bin",
-            "misfit_job",
-            "--message-format=json-render-diagnostics",
-        ])
-        .current_dir(tcs_testkit::workspace_root())
-        .stderr(Stdio::inherit())
-        .output()?;
-    ensure!(output.status.success(), "misfit_job does not build");
-    let binary = output
-        .stdout
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "misfit_job")
-        .find_map(|message| message["executable"].as_str().map(str::to_owned))
-        .context("cargo built no misfit_job")?;
-    let manifest = Command::new(&binary).arg("describe").output()?;
-    ensure!(manifest.status.success(), "misfit_job does not describe itself");
-    Ok((std::fs::read(&binary)?, manifest.stdout))
+/// A unit that refers to all of the services: systemd forgets a stopped one that nothing refers to, and how it ended.
+fn keeper() -> String {
+    let entries = SERVICES.lines().filter_map(|line| line.split_once("{type: ")?.1.split_once(", variant: "));
+    let units = entries.map(|(service_type, rest)| {
+        let variant = rest.split([',', '}']).next().unwrap_or_default();
+        format!("tcs@{service_type}.{variant}.service")
+    });
+    format!("[Unit]\nAfter={}\n", units.collect::<Vec<_>>().join(" "))
 }

@@ -30,7 +30,10 @@ fn bare_and_wrapped(site: &Site) -> Result<()> {
     for example in requests(&SubjectPrefix::default(), &manager, &service) {
         let line = example.nats_line();
         let bare = ask(&mut client, &example.subject, example.body.as_bytes())?;
-        ensure!(bare.get("meta").is_none() && bare["status"] == "ok", "{line}: {bare}");
+        ensure!(
+            bare.get("meta").is_none() && bare["status"] == "ok",
+            "{line}: {bare}"
+        );
         check(&example, &bare["result"])?;
 
         let arguments: Value = match example.body {
@@ -42,7 +45,10 @@ fn bare_and_wrapped(site: &Site) -> Result<()> {
         let wrapped = ask(&mut client, &example.subject, body.as_bytes())?;
         ensure!(wrapped["data"]["status"] == "ok", "{line}: {wrapped}");
         let meta = &wrapped["meta"];
-        ensure!(meta["ts"].as_array().is_some_and(|ts| ts.len() == 7) && meta["id"].is_string(), "{meta}");
+        ensure!(
+            meta["ts"].as_array().is_some_and(|ts| ts.len() == 7) && meta["id"].is_string(),
+            "{meta}"
+        );
         ensure!(meta["sender"] == MANAGER || meta["sender"] == SERVICE, "{meta}");
         check(&example, &wrapped["data"]["result"])?;
         // What serverish sends when there are no arguments.
@@ -59,28 +65,72 @@ fn refusals(site: &Site) -> Result<()> {
     let service = |word: &str| format!("svc.rpc.{SERVICE}.v1.{word}");
     let of_manager = |word: &str| format!("svc.rpc.{MANAGER}.v1.{word}");
     let cases = [
-        (service("stop"), r#"{"tmeout_s": 1}"#, ErrorKind::BadRequest, "tmeout_s"),
-        (service("start"), r#"{"timeout_s": "soon"}"#, ErrorKind::BadRequest, "soon"),
-        (service("start"), r#"{"timeout_s": -1}"#, ErrorKind::BadRequest, "timeout_s"),
+        (
+            service("stop"),
+            r#"{"tmeout_s": 1}"#,
+            ErrorKind::BadRequest,
+            "tmeout_s",
+        ),
+        (
+            service("start"),
+            r#"{"timeout_s": "soon"}"#,
+            ErrorKind::BadRequest,
+            "soon",
+        ),
+        (
+            service("start"),
+            r#"{"timeout_s": -1}"#,
+            ErrorKind::BadRequest,
+            "timeout_s",
+        ),
         (service("start"), r#"{"timeout_s": "#, ErrorKind::BadRequest, ""),
         (service("start"), "[1]", ErrorKind::BadRequest, ""),
         (of_manager("status.Hello"), "", ErrorKind::BadRequest, "Hello"),
-        (of_manager("status.no_such.main"), "", ErrorKind::UnknownService, "no_such.main"),
-        (of_manager("start.no_such.main"), "", ErrorKind::UnknownService, "no_such.main"),
-        (of_manager("start.misfit.broken"), "", ErrorKind::JobFailed, "exit code 1"),
-        (of_manager("start.report.broken"), "", ErrorKind::JobFailed, "exit code 3"),
+        (
+            of_manager("status.no_such.main"),
+            "",
+            ErrorKind::UnknownService,
+            "no_such.main",
+        ),
+        (
+            of_manager("start.no_such.main"),
+            "",
+            ErrorKind::UnknownService,
+            "no_such.main",
+        ),
+        (
+            of_manager("start.misfit.broken"),
+            "",
+            ErrorKind::JobFailed,
+            "exit code 1",
+        ),
+        (
+            of_manager("start.report.broken"),
+            "",
+            ErrorKind::JobFailed,
+            "exit code 3",
+        ),
     ];
     for (subject, body, kind, word) in cases {
         let refused = ask(&mut client, &subject, body.as_bytes())?;
         let told = refused["message"].as_str().unwrap_or_default();
-        ensure!(refused["status"] == "error" && refused["error"] == kind.as_str(), "{subject} {body}: {refused}");
-        ensure!(refused["code"] == kind.exit_code() && told.contains(word) && !told.is_empty(), "{refused}");
+        ensure!(
+            refused["status"] == "error" && refused["error"] == kind.as_str(),
+            "{subject} {body}: {refused}"
+        );
+        ensure!(
+            refused["code"] == kind.exit_code() && told.contains(word) && !told.is_empty(),
+            "{refused}"
+        );
         ensure!(refused.get("result").is_none(), "{refused}");
 
         if serde_json::from_str::<Value>(body).is_ok_and(|body| body.is_object()) {
             let body = format!(r#"{{"data": {body}, "meta": {{"id": "ask-3"}}}}"#);
             let wrapped = ask(&mut client, &subject, body.as_bytes())?;
-            ensure!(wrapped["data"]["error"] == kind.as_str() && wrapped["meta"]["status"] == "error", "{wrapped}");
+            ensure!(
+                wrapped["data"]["error"] == kind.as_str() && wrapped["meta"]["status"] == "error",
+                "{wrapped}"
+            );
         }
     }
     // A word that nobody answers ends without an answer, at once.
@@ -100,16 +150,23 @@ fn once(site: &Site) -> Result<()> {
     let first = ask(&mut client, subject, restart("night-1").as_bytes())?;
     ensure!(first["result"]["job"] == "done", "{first}");
     let again = ask(&mut client, subject, restart("night-1").as_bytes())?;
-    ensure!(again["result"]["message"] == first["result"]["message"], "{first} {again}");
+    ensure!(
+        again["result"]["message"] == first["result"]["message"],
+        "{first} {again}"
+    );
     let other = ask(&mut client, subject, restart("night-2").as_bytes())?;
-    ensure!(other["result"]["message"] != first["result"]["message"], "{first} {other}");
+    ensure!(
+        other["result"]["message"] != first["result"]["message"],
+        "{first} {other}"
+    );
     Ok(())
 }
 
 /// Starts a service, and connects when the manager and the service answer.
 fn ready(site: &Site, service: &str) -> Result<RawNats> {
     let unit = format!("tcs@{service}.service");
-    site.machine.run_ok(&["systemctl", "start", "tcs-manager.service", &unit])?;
+    site.machine
+        .run_ok(&["systemctl", "start", "tcs-manager.service", &unit])?;
     let mut client = RawNats::connect(site.nats()?)?;
     for id in [MANAGER, service] {
         let subject = format!("svc.rpc.{id}.v1.health");
@@ -125,5 +182,8 @@ fn ask(client: &mut RawNats, subject: &str, body: &[u8]) -> Result<Value> {
 }
 
 fn check(example: &RequestExample, result: &Value) -> Result<()> {
-    example.reply.check(result.clone()).with_context(|| format!("{}: {result}", example.nats_line()))
+    example
+        .reply
+        .check(result.clone())
+        .with_context(|| format!("{}: {result}", example.nats_line()))
 }

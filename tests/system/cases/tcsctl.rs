@@ -35,9 +35,12 @@ pub(crate) fn tests() -> Vec<Case> {
 
 /// Starts the manager and waits until it mirrors.
 fn start_manager(site: &Site) -> Result<()> {
-    site.machine.run_ok(&["systemctl", "start", "tcs-manager.service"])?;
+    site.machine
+        .run_ok(&["systemctl", "start", "tcs-manager.service"])?;
     let soon = Duration::from_secs(20);
-    eventually_blocking("the manager mirrors", soon, || ends_with(site, 3, "tcsctl status hello_world").map(drop))?;
+    eventually_blocking("the manager mirrors", soon, || {
+        ends_with(site, 3, "tcsctl status hello_world").map(drop)
+    })?;
     Ok(())
 }
 

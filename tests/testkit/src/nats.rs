@@ -239,7 +239,7 @@ impl NatsServer {
         );
         if self.jetstream {
             lines += &format!(
-                "jetstream {{\n  store_dir: \"{directory}/store\"\n  max_memory_store: 256MB\n  max_file_store: 1GB\n}}\n"
+                "jetstream {{\n  store_dir: \"{directory}/store\"\n  max_memory_store: 256MB\n  max_file_store: 4GB\n}}\n"
             );
         }
         lines += &self.more;

@@ -3,12 +3,14 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{Result, TestkitError};
 use crate::nats::NatsServer;
 
-const INBOX: &str = "_INBOX.tcs-raw";
+/// Clients so far: each has an inbox of its own, or it would read the answers of the others.
+static CLIENTS: AtomicU32 = AtomicU32::new(0);
 
 /// A message as it was on the wire.
 #[derive(Clone, Debug)]
@@ -40,6 +42,7 @@ pub struct RawNats {
     buffer: Vec<u8>,
     subscriptions: u32,
     requests: u32,
+    inbox: String,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -74,11 +77,16 @@ impl RawNats {
             buffer: Vec::new(),
             subscriptions: 0,
             requests: 0,
+            inbox: format!(
+                "_INBOX.tcs-raw-{}-{}",
+                std::process::id(),
+                CLIENTS.fetch_add(1, Ordering::Relaxed)
+            ),
         };
         client.send(
             b"CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true,\"name\":\"tcs-raw\",\"lang\":\"raw\",\"version\":\"0\"}\r\n",
         )?;
-        client.subscribe(&format!("{INBOX}.>"))?;
+        client.subscribe(&format!("{}.>", client.inbox))?;
         Ok(client)
     }
 
@@ -123,7 +131,7 @@ impl RawNats {
     /// When there is no answer within the deadline, or nobody to give one.
     pub fn request(&mut self, subject: &str, payload: &[u8], deadline: Duration) -> Result<RawMessage> {
         self.requests += 1;
-        let inbox = format!("{INBOX}.{}", self.requests);
+        let inbox = format!("{}.{}", self.inbox, self.requests);
         self.publish(subject, Some(&inbox), payload)?;
         let end = Instant::now() + deadline;
         let no_answer = |kind| TestkitError::io_from(format!("no answer to a request on `{subject}`"), kind);

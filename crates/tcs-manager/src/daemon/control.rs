@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tcs_wire::rpc::{ControlArgs, ControlReply, ErrorKind, RpcError};
-use tcs_wire::{Kind, ServiceId, Snapshot, State, UnitName};
+use tcs_wire::{Kind, ServiceId, Snapshot, State, UnitName, end_words};
 use tokio::sync::OnceCell;
 
 use super::requests::Asks;
-use crate::mirror::end_words;
 use crate::systemd::{JobResult, JobVerb, Systemd, SystemdError, UnitState};
 
 /// The longest wait for an outcome when the request names none: systemd's own limit for a start.
@@ -93,7 +92,14 @@ impl Control {
                 message: format!("job {number} is queued"),
             });
         }
-        let result = job.end(wait).await.map_err(|error| refused(&error, &unit))?;
+        let result = job.end(wait).await.map_err(|error| match error {
+            SystemdError::Deadline { after, .. } => {
+                let seconds = after.as_secs_f64();
+                let message = format!("the job of {id} has not ended within {seconds} s; it goes on");
+                RpcError::new(ErrorKind::Timeout, message)
+            }
+            error => refused(&error, &unit),
+        })?;
         let (record, state) = self.asks.one(id).await?;
         judge(verb, &result, &record, &state)
     }
@@ -116,7 +122,17 @@ fn wait(arguments: &ControlArgs) -> Result<Duration, RpcError> {
 }
 
 /// Says what came of a job: `done` alone means little, since a start that a condition skips ends so too.
-fn judge(verb: JobVerb, result: &JobResult, record: &Snapshot, unit: &UnitState) -> Outcome {
+///
+/// `record` and `unit` are what the service is after the job's end.
+///
+/// # Errors
+/// Why the service is not what was asked for, in the words that the caller is to be told.
+pub fn judge(
+    verb: JobVerb,
+    result: &JobResult,
+    record: &Snapshot,
+    unit: &UnitState,
+) -> Result<ControlReply, RpcError> {
     let id = &record.service_id;
     let (state, name) = (record.state(), unit.name.to_string());
     let reply = |message: String| {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tcs_bus::{Bus, Connection, Keep, Outgoing, Presence};
 use tcs_config::{ServiceEntry, Site};
-use tcs_wire::{EventKind, MessageId, RegistryEvent, ServiceId, Snapshot, Status, UnitName, WireTime};
+use tcs_wire::{
+    EventKind, MessageId, RegistryEvent, ServiceId, Snapshot, Status, UnitName, WireTime, end_words,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -18,7 +20,7 @@ use super::last_words::LastWords;
 use super::notify::Notifier;
 use super::requests::Ask;
 use super::store::Store;
-use crate::mirror::{Declared, Effect, Identity, Mirror, end_words};
+use crate::mirror::{Declared, Effect, Identity, Mirror};
 use crate::systemd::{Change, Changes, Systemd, SystemdError, UnitState};
 
 /// How long after a change the rest is written: what systemd is still in the middle of, and what can wait.
@@ -82,10 +84,12 @@ impl Engine {
     }
 
     /// Declares the services and reads systemd for the first time.
-    pub(super) async fn begin(&mut self, site: &Site, remembered: Vec<Snapshot>) -> Result<(), ManagerError> {
-        self.own_event(EventKind::Declared);
-        self.own_event(EventKind::Start);
-        self.mirror.remember(remembered);
+    pub(super) async fn begin(&mut self, site: &Site, remembered: Option<Vec<Snapshot>>) -> Result<(), ManagerError> {
+        self.own_event(EventKind::Declared, None);
+        self.own_event(EventKind::Start, None);
+        if let Some(remembered) = remembered {
+            self.mirror.remember(remembered);
+        }
         let declared = site.services.iter().map(declared).collect();
         for record in self.mirror.records() {
             self.store.know(Box::new(record.clone()));
@@ -95,7 +99,7 @@ impl Engine {
         let (units, files) = read(self.systemd.clone(), self.mirror.unloaded_units()).await?;
         let effects = self.mirror.read(units, files, Timestamp::now());
         self.carry_out(effects);
-        self.own_event(EventKind::Ready);
+        self.own_event(EventKind::Ready, None);
         let counts = self.mirror.counts();
         tracing::info!(
             services = counts.services,
@@ -179,11 +183,10 @@ impl Engine {
         };
         // Another manager speaks under this name.
         if !matches!(error, Some(ManagerError::HeldElsewhere { .. })) {
-            self.own_event(if error.is_none() {
-                EventKind::Stop
-            } else {
-                EventKind::Crashed
-            });
+            match error {
+                None => self.own_event(EventKind::Stop, Some(Exit::Done)),
+                Some(error) => self.own_event(EventKind::Crashed, Some(error.exit())),
+            }
             self.presence.set(status, message);
         }
     }
@@ -323,7 +326,7 @@ impl Engine {
     }
 
     /// Publishes an event of the manager itself, so that tools show it as they show a service.
-    fn own_event(&self, kind: EventKind) {
+    fn own_event(&self, kind: EventKind, exit: Option<Exit>) {
         let Identity {
             manager,
             hostname,
@@ -336,8 +339,18 @@ impl Engine {
         if kind == EventKind::Start {
             (event.pid, event.hostname) = (Some(std::process::id()), Some(hostname.clone()));
         }
+        event.exit_code = exit.map(|exit| i32::from(exit.code()));
         if kind == EventKind::Stop {
             event.reason = Some("terminated".to_owned());
+        }
+        if kind == EventKind::Crashed {
+            // As its unit has it: `Restart=always`, but for the codes that no restart heals.
+            let will_restart = !exit.is_some_and(|exit| NOT_RESTARTED.contains(&exit));
+            event.will_restart = Some(will_restart);
+            event.restart_policy = Some(RestartPolicy::Always);
+            if will_restart {
+                event.status = Some(Status::Error);
+            }
         }
         let message_id = MessageId::lifecycle(boot_id, run_id, kind, None);
         self.publish(kind, manager, &event, message_id);

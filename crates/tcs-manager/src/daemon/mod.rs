@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use control::judge;
 pub use error::ManagerError;
 
 use crate::systemd::Systemd;
@@ -93,7 +94,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Manage
     })
     .await?;
     let mut claim = Claim::new(&identity);
-    let mut remembered = Vec::new();
+    let mut remembered = None;
     if bus.wait_connected(NATS_AT_START).await {
         notifier.status(&format!("asking whether {} runs elsewhere", identity.manager));
         if let Err(error) = claim.take(&bus).await.and_then(claim::held) {
@@ -132,7 +133,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Manage
         last_words,
         Arc::clone(&presence),
     );
-    engine.begin(&site, remembered).await?;
+    if let Err(error) = engine.begin(&site, remembered).await {
+        engine.farewell(Some(&error));
+        end(&bus, &tasks, &stop).await;
+        return Err(error);
+    }
     notifier.ready();
 
     let requests = requests::Requests::new(asks, systemd, Arc::clone(&presence), &site, &identity);
@@ -141,13 +146,18 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Manage
 
     notifier.stopping();
     engine.farewell(outcome.as_ref().err());
+    end(&bus, &tasks, &stop).await;
+    outcome
+}
+
+/// Hands the last news to NATS, as far as it takes them in time.
+async fn end(bus: &Bus, tasks: &TaskTracker, stop: &CancellationToken) {
     stop.cancel();
     tasks.close();
     let _ = tokio::time::timeout(END_DEADLINE, tasks.wait()).await;
     if !bus.close(END_DEADLINE).await {
         tracing::warn!("not all could be handed to NATS before the end");
     }
-    outcome
 }
 
 /// Reads the configuration; what is wrong in one entry leaves that entry out and no other.

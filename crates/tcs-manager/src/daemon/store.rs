@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
-use tcs_bus::{Bus, Kv, KvEntry, KvError};
+use tcs_bus::{Bus, Kv, KvEntry, KvError, StreamsError};
 use tcs_wire::{Bucket, ServiceId, Snapshot};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -69,13 +69,14 @@ impl Store {
     }
 }
 
-/// Reads what an earlier run of this manager knew, as far as it is of this boot.
-pub(super) async fn remembered(bus: &Bus, manager: &ServiceId) -> Vec<Snapshot> {
+/// Reads what an earlier run of this manager knew, as far as it is of this boot; none where the server cannot say.
+pub(super) async fn remembered(bus: &Bus, manager: &ServiceId) -> Option<Vec<Snapshot>> {
     let entries = match bus.kv_entries(Bucket::State).await {
         Ok(entries) => entries,
+        Err(StreamsError::NoStream(_)) => Vec::new(),
         Err(error) => {
-            tracing::info!(%error, "nothing is known of an earlier run");
-            return Vec::new();
+            tracing::warn!(%error, "what an earlier run knew cannot be read");
+            return None;
         }
     };
     let booted = identity::boot_time();
@@ -83,10 +84,10 @@ pub(super) async fn remembered(bus: &Bus, manager: &ServiceId) -> Vec<Snapshot> 
     let ours = entries.iter().filter(|entry| entry.key.starts_with(&prefix));
     let records = ours.filter_map(|entry| serde_json::from_slice::<Snapshot>(&entry.value).ok());
     let of_this_boot = |record: &Snapshot| booted.is_none_or(|booted| record.updated.timestamp() > booted);
-    records
+    let kept = records
         .filter(of_this_boot)
-        .filter(|record| is_kept(record, Timestamp::now()))
-        .collect()
+        .filter(|record| is_kept(record, Timestamp::now()));
+    Some(kept.collect())
 }
 
 fn is_kept(record: &Snapshot, now: Timestamp) -> bool {

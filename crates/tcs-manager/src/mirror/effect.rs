@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tcs_wire::{
     EventKind, Kind, MessageId, RegistryEvent, ServiceId, Snapshot, Status, StatusReport, StopReason,
-    UnitName, WireTime,
+    UnitName, WireTime, end_words,
 };
 
 use super::run::Happening;
@@ -135,6 +135,7 @@ impl Teller {
                 event.reason.clone_from(&detail.result);
                 event.result = Some(unit.result.clone());
                 event.restart_count = Some(detail.restarts);
+                event.will_restart = Some(false);
             }
             EventKind::Declared | EventKind::Stopping => {}
         }

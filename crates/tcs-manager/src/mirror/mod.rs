@@ -21,7 +21,7 @@ pub use effect::{Effect, LastWord};
 
 use crate::systemd::{Change, UnitState};
 use effect::Teller;
-use tracked::Tracked;
+use tracked::{Sight, Tracked};
 
 /// Who keeps the mirror.
 #[derive(Debug, Clone)]
@@ -71,6 +71,10 @@ pub struct Mirror {
     services: BTreeMap<ServiceId, Tracked>,
     /// systemd is reading its configuration: what it says of units meanwhile means nothing.
     holding: bool,
+    /// All that was ever told is known: what an earlier run of the manager remembered, or that there is nothing.
+    knows_past: bool,
+    /// systemd has been read.
+    begun: bool,
 }
 
 impl Mirror {
@@ -80,6 +84,8 @@ impl Mirror {
             teller: Teller::new(identity),
             services: BTreeMap::new(),
             holding: false,
+            knows_past: false,
+            begun: false,
         }
     }
 
@@ -100,8 +106,10 @@ impl Mirror {
         effects
     }
 
-    /// Takes records of an earlier run of the manager as what was known last, before the first listing.
+    /// Takes records of an earlier run of the manager as what was known last, before the first listing. With none at all
+    /// nothing has ever been told; where the records cannot be had, this is not called.
     pub fn remember(&mut self, records: Vec<Snapshot>) {
+        self.knows_past = true;
         for record in records {
             let id = record.service_id.clone();
             self.services
@@ -121,6 +129,11 @@ impl Mirror {
         now: Timestamp,
     ) -> Vec<Effect> {
         self.holding = false;
+        let sight = match (std::mem::replace(&mut self.begun, true), self.knows_past) {
+            (true, _) => Sight::Live,
+            (false, true) => Sight::Late,
+            (false, false) => Sight::Adopt,
+        };
         let mut effects = Vec::new();
         let mut unseen: BTreeSet<UnitName> =
             self.services.values().flat_map(Tracked::expected_units).collect();
@@ -133,7 +146,7 @@ impl Mirror {
                 .services
                 .entry(id.clone())
                 .or_insert_with(|| Tracked::new(id));
-            service.read(unit, &self.teller, &mut effects);
+            service.read(unit, sight, &self.teller, &mut effects);
         }
         for name in unseen {
             if let Some(service) = self.services.get_mut(name.id()) {
@@ -160,7 +173,7 @@ impl Mirror {
                 .services
                 .entry(id.clone())
                 .or_insert_with(|| Tracked::new(id));
-            service.read(unit, &self.teller, &mut effects);
+            service.read(unit, Sight::Live, &self.teller, &mut effects);
             service.put(&self.teller, now, false, &mut effects);
         }
         effects

@@ -139,7 +139,7 @@ impl Run {
         }
         let down = is_down(unit);
         if same_run {
-            self.end(unit, asked, settled, &mut told);
+            self.end(unit, circumstances, &mut told);
         }
         if unit.is_waiting_for_restart() {
             self.waited = true;
@@ -248,7 +248,10 @@ impl Run {
         }
     }
 
-    fn end(&mut self, unit: &UnitState, asked: bool, settled: bool, told: &mut Vec<Happening>) {
+    fn end(&mut self, unit: &UnitState, circumstances: Circumstances, told: &mut Vec<Happening>) {
+        let Circumstances {
+            asked, settled, late, ..
+        } = circumstances;
         let down = is_down(unit);
         let main_ended = self.started && unit.exec_main_code != 0 && unit.main_pid == 0;
         // What is left of a dead service may take its time to go; the death is news at once.
@@ -277,17 +280,16 @@ impl Run {
         };
         let happening = if in_order || asked {
             let reason = match exit_code {
-                Some(-9) if !in_order => StopReason::ForceKilled,
-                _ if asked || self.stopping || exit_code == Some(-15) => StopReason::Terminated,
-                _ => StopReason::Completed,
+                Some(-9) if !in_order => Some(StopReason::ForceKilled),
+                _ if asked || exit_code == Some(-15) => Some(StopReason::Terminated),
+                // Whether somebody asked for it, nobody saw.
+                _ if late => None,
+                _ => Some(StopReason::Completed),
             };
             self.happening(
                 EventKind::Stop,
                 at,
-                Detail {
-                    reason: Some(reason),
-                    ..detail
-                },
+                Detail { reason, ..detail },
             )
         } else {
             let detail = Detail {

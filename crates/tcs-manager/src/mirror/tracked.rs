@@ -52,6 +52,17 @@ impl Slot {
     }
 }
 
+/// What the first sight of a service means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// Nothing: what is known of the past cannot be had, so it may have been told already.
+    Adopt,
+    /// It has never been told of: what can be seen of its last run is news, if late.
+    Late,
+    /// It came up before our eyes.
+    Live,
+}
+
 #[derive(Debug)]
 pub(super) struct Tracked {
     pub(super) id: ServiceId,
@@ -63,6 +74,11 @@ pub(super) struct Tracked {
     seen: bool,
     /// Nothing has been read yet: what differs from what is remembered happened while nobody was looking.
     remembered: bool,
+    /// Start of the run that `by_timer` is about.
+    triggered_start: Option<Timestamp>,
+    by_timer: bool,
+    /// The last elapse of the timer that a run answers for: a start by hand soon after is no answer to it.
+    answered: Option<Timestamp>,
     jobs: BTreeSet<u32>,
     /// Jobs that were queued while the service was up: they ask for its end.
     ending_jobs: BTreeSet<u32>,
@@ -80,6 +96,9 @@ impl Tracked {
             run: Run::default(),
             seen: false,
             remembered: false,
+            triggered_start: None,
+            by_timer: false,
+            answered: None,
             jobs: BTreeSet::new(),
             ending_jobs: BTreeSet::new(),
             record: None,
@@ -126,12 +145,25 @@ impl Tracked {
 
     /// Returns what started a job's present or last run.
     pub(super) fn trigger(&self) -> Option<&'static str> {
-        let start = self.unit().exec_main_start?;
-        let by_timer = self.timer.state.last_trigger.is_some_and(|elapsed| {
-            let since = start.duration_since(elapsed);
-            since.abs() <= TRIGGER_SLACK
+        self.triggered_start?;
+        Some(if self.by_timer { "timer" } else { "manual" })
+    }
+
+    /// Finds out whether the timer started the present run; the news of its elapse may come after that of the start.
+    fn find_trigger(&mut self) {
+        let Some(start) = self.unit().exec_main_start else {
+            return;
+        };
+        if self.triggered_start != Some(start) {
+            (self.triggered_start, self.by_timer) = (Some(start), false);
+        }
+        let elapsed = self.timer.state.last_trigger.filter(|elapsed| {
+            let since = start.duration_since(*elapsed);
+            !since.is_negative() && since <= TRIGGER_SLACK
         });
-        Some(if by_timer { "timer" } else { "manual" })
+        if !self.by_timer && elapsed.is_some() && elapsed != self.answered {
+            (self.by_timer, self.answered) = (true, elapsed);
+        }
     }
 
     pub(super) fn is_active(&self, kind: UnitKind) -> bool {
@@ -143,13 +175,21 @@ impl Tracked {
         self.timer.known = record.timer.is_some();
         self.service.known = true;
         self.run = Run::adopt(&self.service.state);
+        self.find_trigger();
+        self.answered = self.timer.state.last_trigger;
         self.seen = true;
         self.remembered = true;
         self.record = Some(record);
     }
 
     /// Takes over a unit's properties as a whole.
-    pub(super) fn read(&mut self, unit: UnitState, teller: &Teller, effects: &mut Vec<Effect>) {
+    pub(super) fn read(
+        &mut self,
+        unit: UnitState,
+        sight: Sight,
+        teller: &Teller,
+        effects: &mut Vec<Effect>,
+    ) {
         let slot = self.slot(unit.kind());
         if slot.loaded && unit.state_change_monotonic < slot.state.state_change_monotonic {
             // A signal that was newer than this answer has been here before it.
@@ -161,7 +201,7 @@ impl Tracked {
         slot.whole = true;
         self.dirty = true;
         if is_service {
-            self.advance(true, teller, effects);
+            self.advance(true, sight, teller, effects);
         }
     }
 
@@ -199,7 +239,7 @@ impl Tracked {
         }
         self.dirty = true;
         if is_service {
-            self.advance(false, teller, effects);
+            self.advance(false, Sight::Live, teller, effects);
         }
         true
     }
@@ -328,13 +368,14 @@ impl Tracked {
         effects.push(Effect::Put(Box::new(next)));
     }
 
-    fn advance(&mut self, settled: bool, teller: &Teller, effects: &mut Vec<Effect>) {
-        if !std::mem::replace(&mut self.seen, true) && settled {
-            // The first sight of a unit at the manager's start: its past is not news.
+    fn advance(&mut self, settled: bool, sight: Sight, teller: &Teller, effects: &mut Vec<Effect>) {
+        let first = !std::mem::replace(&mut self.seen, true);
+        if first && sight == Sight::Adopt {
             self.run = Run::adopt(&self.service.state);
+            self.find_trigger();
             return;
         }
-        let late = std::mem::take(&mut self.remembered);
+        let late = std::mem::take(&mut self.remembered) || (first && sight == Sight::Late);
         let (asked, job_pending) = (!self.ending_jobs.is_empty(), !self.jobs.is_empty());
         let told = self.run.advance(
             &self.service.state,
@@ -348,7 +389,8 @@ impl Tracked {
         self.tell(told, late, teller, effects);
     }
 
-    fn tell(&self, told: Vec<Happening>, late: bool, teller: &Teller, effects: &mut Vec<Effect>) {
+    fn tell(&mut self, told: Vec<Happening>, late: bool, teller: &Teller, effects: &mut Vec<Effect>) {
+        self.find_trigger();
         let last = told.len().saturating_sub(1);
         for (index, happening) in told.iter().enumerate() {
             teller.tell(self, happening, late, index == last, effects);

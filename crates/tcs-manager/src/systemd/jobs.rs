@@ -113,7 +113,8 @@ impl Job {
 /// Joins callers and the ends of their jobs, whichever comes first.
 #[derive(Debug, Default)]
 pub(super) struct JobTable {
-    waiting: HashMap<u32, oneshot::Sender<JobResult>>,
+    /// systemd merges equal jobs of a unit: one job may have several callers.
+    waiting: HashMap<u32, Vec<oneshot::Sender<JobResult>>>,
     ended: VecDeque<(u32, JobResult)>,
     closed: bool,
 }
@@ -121,17 +122,20 @@ pub(super) struct JobTable {
 impl JobTable {
     pub(super) fn wait(&mut self, id: u32) -> oneshot::Receiver<JobResult> {
         let (sender, receiver) = oneshot::channel();
-        self.waiting.retain(|_, sender| !sender.is_closed());
+        self.waiting.retain(|_, senders| {
+            senders.retain(|sender| !sender.is_closed());
+            !senders.is_empty()
+        });
         if let Some((_, result)) = self.ended.iter().find(|(ended, _)| *ended == id) {
             let _ = sender.send(result.clone());
         } else if !self.closed {
-            self.waiting.insert(id, sender);
+            self.waiting.entry(id).or_default().push(sender);
         }
         receiver
     }
 
     pub(super) fn end(&mut self, id: u32, result: JobResult) {
-        if let Some(sender) = self.waiting.remove(&id) {
+        for sender in self.waiting.remove(&id).unwrap_or_default() {
             let _ = sender.send(result.clone());
         }
         if self.ended.len() == KEPT_ENDS {
@@ -172,6 +176,16 @@ mod tests {
             table.wait(10).try_recv(),
             Err(oneshot::error::TryRecvError::Closed)
         ));
+    }
+
+    #[test]
+    fn callers_of_one_job_all_learn_of_its_end() {
+        let mut table = JobTable::default();
+        let mut callers = [table.wait(7), table.wait(7)];
+        table.end(7, JobResult::Done);
+        for caller in &mut callers {
+            assert_eq!(caller.try_recv().unwrap(), JobResult::Done);
+        }
     }
 
     #[test]

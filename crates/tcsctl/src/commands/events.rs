@@ -22,11 +22,9 @@ pub(super) async fn run(
     settings: &Settings,
     printer: &Printer,
 ) -> Result<Exit, Failure> {
-    let told = |error: ClientError| {
-        let failure = Failure::of_client(&error, settings, &printer.clock);
-        failure.hint("what happened on this host: journalctl -u 'tcs@*'")
-    };
-    let site = reach_site(settings, printer).await?;
+    let elsewhere = |failure: Failure| failure.hint("what happened on this host: journalctl -u 'tcs@*'");
+    let told = |error: ClientError| elsewhere(Failure::of_client(&error, settings, &printer.clock));
+    let site = reach_site(settings, printer).await.map_err(elsewhere)?;
     let mut events = site
         .events(arguments.patterns.clone(), arguments.follow)
         .await

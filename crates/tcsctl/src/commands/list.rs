@@ -90,8 +90,5 @@ fn nothing(site: &SiteSnapshot, arguments: &ListArgs, printer: &Printer) -> Resu
     };
     let known = site.services.iter().map(|service| service.name.as_str());
     let failure = Failure::new(Exit::NoSuchUnit, format!("no service matches `{pattern}`"));
-    match similar(pattern, known).as_slice() {
-        [] => Err(failure.hint("those that are there: tcsctl list")),
-        names => Err(failure.hint(format!("did you mean `{}`?", names.join("`, `")))),
-    }
+    Err(failure.near(&similar(pattern, known)))
 }

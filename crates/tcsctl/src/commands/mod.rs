@@ -77,7 +77,12 @@ async fn reach(settings: &Settings, printer: &Printer) -> Result<Reach, Failure>
             ..second
         }
     })?;
-    printer.note(local.heading(&failure.message, &printer.clock));
+    let heading = local.heading(&failure.message, &printer.clock);
+    // The first hint says where the address comes from.
+    let lines: Vec<&str> = std::iter::once(heading.as_str())
+        .chain(failure.hints.first().map(String::as_str))
+        .collect();
+    printer.note(lines.join("\n  "));
     Ok(Reach::Local(local))
 }
 

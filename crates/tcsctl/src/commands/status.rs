@@ -1,6 +1,6 @@
 //! `tcsctl status ID`
 
-use tcs_client::{Condition, ServiceView, SiteSnapshot, parse_name, similar};
+use tcs_client::{Condition, ServiceView, SiteSnapshot, parse_name};
 use tcs_wire::{Exit, ServiceId, State};
 
 use super::{Reach, reach};
@@ -73,14 +73,14 @@ fn name(text: &str) -> Result<String, Failure> {
 }
 
 fn unknown(name: &str, arguments: &StatusArgs, site: &SiteSnapshot) -> Failure {
-    let place = arguments.host.as_ref().map_or("no host has".to_owned(), |host| {
-        format!("host `{host}` does not have")
-    });
-    let failure = Failure::new(Exit::NoSuchUnit, format!("{place} a service `{name}`"));
-    match similar(name, site.services.iter().map(|service| service.name.as_str())).as_slice() {
-        [] => failure.hint("those that are there: tcsctl list"),
-        names => failure.hint(format!("did you mean `{}`?", names.join("`, `"))),
-    }
+    let place = arguments
+        .host
+        .as_ref()
+        .map_or("no host has a".to_owned(), |host| {
+            format!("host `{host}` does not have a")
+        });
+    let known = site.services.iter().map(|service| service.name.as_str());
+    Failure::no_such_service(&place, name, known)
 }
 
 /// Returns systemctl's exit code for a state (design decision 18).

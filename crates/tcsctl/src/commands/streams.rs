@@ -62,6 +62,9 @@ fn told(error: &StreamsError, urls: &str) -> Failure {
     let failure = Failure::new(Exit::Unavailable, format!("{error} (at {urls})"));
     match error {
         StreamsError::NoJetStream => failure.hint("then restart it: systemctl restart nats-server"),
+        StreamsError::Refused(words) if words.contains("insufficient storage") => failure.hint(
+            "the server's streams may not be larger together than `max_file_store` in its `jetstream {}`",
+        ),
         _ => failure,
     }
 }

@@ -1,6 +1,6 @@
 //! An event as one line.
 
-use tcs_wire::{EventKind, RegistryEvent};
+use tcs_wire::{EventKind, RegistryEvent, exit_words};
 
 use crate::printer::{Printer, Tint, plain};
 

@@ -28,25 +28,40 @@ fn away_at_the_start(site: &Site) -> Result<()> {
     let server = site.nats()?;
     server.stop()?;
     site.install()?;
+    site.machine
+        .run_ok(&["systemctl", "start", "tcs-manager.service"])?;
     let (well, finish, required) = (
         unit_of("misfit.well")?,
         unit_of("misfit.finish")?,
         unit_of("misfit.required")?,
     );
-    ensure!(start(site, &well)? == 0 && start(site, &finish)? == 0, "they need NATS");
+    ensure!(
+        start(site, &well)? == 0 && start(site, &finish)? == 0,
+        "they need NATS"
+    );
     Unit::eventually(
         site,
         &well,
-        &[("ActiveState", "active"), ("StatusText", "ok: running (NATS away)")],
+        &[
+            ("ActiveState", "active"),
+            ("StatusText", "ok: running (NATS away)"),
+        ],
     )?;
-    let ended = [("ActiveState", "inactive"), ("Result", "success"), ("ExecMainStatus", "0")];
+    let ended = [
+        ("ActiveState", "inactive"),
+        ("Result", "success"),
+        ("ExecMainStatus", "0"),
+    ];
     Unit::eventually(site, &finish, &ended)?;
 
     site.machine
         .run_ok(&["systemctl", "start", "--no-block", &required])?;
     let waiting = [
         ("ActiveState", "activating"),
-        ("StatusText", "startup: waiting for NATS at nats://127.0.0.1:4222 (NATS away)"),
+        (
+            "StatusText",
+            "startup: waiting for NATS at nats://127.0.0.1:4222 (NATS away)",
+        ),
     ];
     let waits = Unit::eventually(site, &required, &waiting)?;
     waits.has(&[("ActiveEnterTimestampMonotonic", "0"), ("NRestarts", "0")])?;
@@ -63,7 +78,11 @@ fn away_at_the_start(site: &Site) -> Result<()> {
         told.happened(&[Started, Ready, Stop])?;
         told.last_is(Status::Shutdown, "completed")
     })?;
-    let times: Vec<_> = told.events.iter().map(|event| event.timestamp.timestamp()).collect();
+    let times: Vec<_> = told
+        .events
+        .iter()
+        .map(|event| event.timestamp.timestamp())
+        .collect();
     ensure!(times.is_sorted(), "{times:?}");
     Told::until(site, "misfit.required", |told| {
         told.happened(&[Started, Ready])?;

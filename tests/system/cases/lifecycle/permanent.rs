@@ -11,7 +11,10 @@ use crate::observe::{Start, Told, Unit, on_bus, start, unit_of};
 pub(super) fn tests() -> Vec<Case> {
     vec![
         Case::lab("a_failed_start_is_never_active", a_failed_start),
-        Case::lab("what_fails_before_it_waits_was_never_ready", fails_before_it_waits),
+        Case::lab(
+            "what_fails_before_it_waits_was_never_ready",
+            fails_before_it_waits,
+        ),
         Case::lab("a_panic_in_start_is_never_active", a_panic_in_start),
         Case::lab("a_slow_start_is_activating_until_it_is_ready", a_slow_start),
         Case::lab(
@@ -41,7 +44,10 @@ fn never_active(site: &Site, variant: &str, exit_code: i32, words: &str) -> Resu
         "{crashed:?}"
     );
     ensure!(crashed.result.as_deref() == Some("exit-code"), "{crashed:?}");
-    ensure!(told.statuses.iter().all(|report| report.status != Status::Ok), "{told:?}");
+    ensure!(
+        told.statuses.iter().all(|report| report.status != Status::Ok),
+        "{told:?}"
+    );
     told.last_is(Status::Failed, words)?;
     Unit::read(site, &unit)?.has(&[
         ("ActiveState", "failed"),
@@ -60,7 +66,9 @@ fn a_failed_start(lab: &Lab) -> Result<()> {
 }
 
 fn fails_before_it_waits(lab: &Lab) -> Result<()> {
-    on_site(lab, |site| never_active(site, "run_error_at_once", 69, "nothing to run with"))
+    on_site(lab, |site| {
+        never_active(site, "run_error_at_once", 69, "nothing to run with")
+    })
 }
 
 fn a_panic_in_start(lab: &Lab) -> Result<()> {
@@ -107,7 +115,10 @@ fn a_slow_start(lab: &Lab) -> Result<()> {
 fn mirrored_state(site: &Site, id: &str) -> Result<String> {
     on_bus(site, async |bus| {
         let mirror = bus.kv(Bucket::State).await?;
-        let entry = mirror.get(&format!("manager.obs1.{id}")).await?.context("no record in the mirror")?;
+        let entry = mirror
+            .get(&format!("manager.obs1.{id}"))
+            .await?
+            .context("no record in the mirror")?;
         let snapshot: Snapshot = serde_json::from_slice(&entry.value)?;
         Ok(snapshot.unit.active_state)
     })
@@ -131,7 +142,10 @@ fn ran_and_failed(site: &Site, variant: &str, exit_code: i32, words: &str) -> Re
     );
     told.last_is(Status::Failed, words)?;
     let after = Unit::read(site, &unit)?;
-    ensure!(after.number("ActiveEnterTimestampMonotonic")? > 0, "it was never active");
+    ensure!(
+        after.number("ActiveEnterTimestampMonotonic")? > 0,
+        "it was never active"
+    );
     after.has(&[
         ("ActiveState", "failed"),
         ("Result", "exit-code"),
@@ -171,10 +185,17 @@ fn a_crash_is_restarted(lab: &Lab) -> Result<()> {
             .map(|event| (event.exit_code, event.max_restarts))
             .collect();
         ensure!(crashes == [(Some(3), Some(Some(1))); 2], "{crashes:?}");
-        let runs: Vec<_> = told.events.iter().filter(|event| event.kind() == Some(Started)).collect();
+        let runs: Vec<_> = told
+            .events
+            .iter()
+            .filter(|event| event.kind() == Some(Started))
+            .collect();
         ensure!(runs[0].invocation_id != runs[1].invocation_id, "{runs:?}");
         ensure!(told.event(Restarting)?.restart_attempt == Some(1), "{told:?}");
-        ensure!(told.event(Failed)?.reason.as_deref() == Some("start-limit-hit"), "{told:?}");
+        ensure!(
+            told.event(Failed)?.reason.as_deref() == Some("start-limit-hit"),
+            "{told:?}"
+        );
         told.last_is(Status::Failed, "started too often")?;
         Unit::read(site, &unit)?.has(&[("ActiveState", "failed"), ("ExecMainStatus", "3")])
     })
@@ -212,8 +233,10 @@ fn log_lines_carry_their_service(lab: &Lab) -> Result<()> {
         site.machine.run_ok(&["journalctl", "--sync"])?;
         let filter = ["journalctl", "--output=json", "TCS_SERVICE=misfit.fail_stop"];
         let lines = site.machine.run_ok(&filter)?;
-        let lines: Vec<serde_json::Value> =
-            lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let lines: Vec<serde_json::Value> = lines
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>()?;
         let line = |words: &str| {
             let found = lines
                 .iter()

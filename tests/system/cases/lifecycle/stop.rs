@@ -61,7 +61,11 @@ fn sigterm(lab: &Lab) -> Result<()> {
             "{stop:?}"
         );
         let after = Unit::read(site, &unit)?;
-        after.has(&[("ActiveState", "inactive"), ("Result", "success"), ("NRestarts", "0")])?;
+        after.has(&[
+            ("ActiveState", "inactive"),
+            ("Result", "success"),
+            ("NRestarts", "0"),
+        ])?;
         let took = after.number("InactiveEnterTimestampMonotonic")?
             - after.number("ActiveExitTimestampMonotonic")?;
         ensure!(took >= 1_900_000, "STOPPING=1 only {took} µs before the end");

@@ -15,7 +15,9 @@ pub(super) fn tests() -> Vec<Case> {
         Case::lab("a_sleeping_thread_is_a_hang", |lab| hang(lab, "hang_sleep")),
         Case::lab("a_lock_taken_twice_is_a_hang", |lab| hang(lab, "hang_mutex")),
         Case::lab("a_wait_for_nothing_is_a_hang", |lab| hang(lab, "hang_await")),
-        Case::lab("a_lively_loop_hides_no_hanging_task", |lab| hang(lab, "hang_task")),
+        Case::lab("a_lively_loop_hides_no_hanging_task", |lab| {
+            hang(lab, "hang_task")
+        }),
         Case::lab("a_long_sleep_is_no_hang", |lab| lively(lab, "long_sleep")),
         Case::lab("a_service_without_a_loop_is_fed", |lab| lively(lab, "no_loop")),
         Case::lab("a_health_check_complains_in_the_status", unhealthy),
@@ -33,10 +35,17 @@ fn hang(lab: &Lab, variant: &str) -> Result<()> {
             crashed.result.as_deref() == Some("watchdog") && crashed.exit_code == Some(-6),
             "{crashed:?}"
         );
-        ensure!(told.event(Failed)?.reason.as_deref() == Some("watchdog"), "{told:?}");
+        ensure!(
+            told.event(Failed)?.reason.as_deref() == Some("watchdog"),
+            "{told:?}"
+        );
         told.last_is(Status::Failed, "no sign of life within WatchdogSec")?;
         let after = Unit::read(site, &unit)?;
-        after.has(&[("ActiveState", "failed"), ("Result", "watchdog"), ("ExecMainStatus", "6")])?;
+        after.has(&[
+            ("ActiveState", "failed"),
+            ("Result", "watchdog"),
+            ("ExecMainStatus", "6"),
+        ])?;
         let lived = after.number("InactiveEnterTimestampMonotonic")?
             - after.number("ActiveEnterTimestampMonotonic")?;
         ensure!(lived >= 2_000_000, "killed after {lived} µs already");
@@ -71,7 +80,11 @@ fn pinged_for(site: &Site, unit: &str, microseconds: u64) -> Result<()> {
         let alive = unit
             .number("WatchdogTimestampMonotonic")?
             .saturating_sub(unit.number("ActiveEnterTimestampMonotonic")?);
-        ensure!(alive >= microseconds, "{} for {alive} µs", unit.get("ActiveState")?);
+        ensure!(
+            alive >= microseconds,
+            "{} for {alive} µs",
+            unit.get("ActiveState")?
+        );
         Ok(())
     };
     Ok(eventually_blocking("pings", SOON, probe)?)

@@ -51,9 +51,13 @@ fn signals(machine: &Machine) -> Result<Receiver<Instant>> {
     let (ready, is_ready) = channel();
     let address = machine.dbus_address();
     std::thread::spawn(move || -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
-            let connection = zbus::connection::Builder::address(address.as_str()).build().await?;
+            let connection = zbus::connection::Builder::address(address.as_str())
+                .build()
+                .await?;
             ManagerProxy::new(&connection).await?.subscribe().await?;
             let rule = MatchRule::builder()
                 .msg_type(zbus::message::Type::Signal)
@@ -85,7 +89,9 @@ fn killed(site: &Site) -> Result<()> {
     let begun = Instant::now();
     kill(site, HELLO_UNIT)?;
     tape.until_event(HELLO, "ready", 1)?;
-    let signal = signals.recv_timeout(SOON).context("no signal at the second subscriber")?;
+    let signal = signals
+        .recv_timeout(SOON)
+        .context("no signal at the second subscriber")?;
     equals_systemctl(site, "after the restart")?;
     // Whatever is still to come of the crash comes before the news of this.
     systemctl(site, &["stop", HELLO_UNIT])?;
@@ -98,18 +104,40 @@ fn killed(site: &Site) -> Result<()> {
     tape.until("the record of the stop", inactive)?;
 
     let words = tape.event_words(HELLO);
-    ensure!(words == ["crashed", "restarting", "start", "ready", "stopping", "stop"], "{words:?}");
+    ensure!(
+        words == ["crashed", "restarting", "start", "ready", "stopping", "stop"],
+        "{words:?}"
+    );
     let events = tape.events(HELLO);
     let message_ids: BTreeSet<_> = events.iter().map(|note| &note.message_id).collect();
-    ensure!(message_ids.len() == events.len() && !message_ids.contains(&None), "{message_ids:?}");
-    ensure!(events.iter().all(|note| note.data["parent"] == MANAGER_ID && note.data.get("late").is_none()));
+    ensure!(
+        message_ids.len() == events.len() && !message_ids.contains(&None),
+        "{message_ids:?}"
+    );
+    ensure!(
+        events
+            .iter()
+            .all(|note| note.data["parent"] == MANAGER_ID && note.data.get("late").is_none())
+    );
     ensure!(signal > begun && events[0].received > begun);
     let crashed = tape.event(HELLO, "crashed")?;
-    ensure!(crashed["exit_code"] == -9 && crashed["will_restart"] == true, "{crashed}");
-    ensure!(crashed["status"] == "error" && crashed["result"] == "signal", "{crashed}");
-    ensure!(crashed["restart_policy"] == "on-failure" && crashed["max_restarts"] == 5, "{crashed}");
+    ensure!(
+        crashed["exit_code"] == -9 && crashed["will_restart"] == true,
+        "{crashed}"
+    );
+    ensure!(
+        crashed["status"] == "error" && crashed["result"] == "signal",
+        "{crashed}"
+    );
+    ensure!(
+        crashed["restart_policy"] == "on-failure" && crashed["max_restarts"] == 5,
+        "{crashed}"
+    );
     let restarting = tape.event(HELLO, "restarting")?;
-    ensure!(restarting["restart_attempt"] == 1 && restarting["status"] == "startup", "{restarting}");
+    ensure!(
+        restarting["restart_attempt"] == 1 && restarting["status"] == "startup",
+        "{restarting}"
+    );
     let start = tape.event(HELLO, "start")?;
     ensure!(start["hostname"] == "obs1" && start["pid"] != pid, "{start}");
     ensure!(crashed["invocation_id"] != start["invocation_id"]);
@@ -118,13 +146,25 @@ fn killed(site: &Site) -> Result<()> {
     let statuses = tape.statuses(HELLO, MANAGER_ID);
     let words: Vec<&str> = statuses.iter().map(|(status, _)| status.as_str()).collect();
     ensure!(words == ["error", "startup"], "{statuses:?}");
-    ensure!(statuses[0].1 == "killed by SIGKILL; restart 1 of 5 in 300 ms", "{statuses:?}");
+    ensure!(
+        statuses[0].1 == "killed by SIGKILL; restart 1 of 5 in 300 ms",
+        "{statuses:?}"
+    );
 
     let states: Vec<String> = tape.records(HELLO).iter().map(|record| state(record)).collect();
-    let of_the_crash: Vec<&str> =
-        states.iter().map(String::as_str).take_while(|state| !state.starts_with("deactivating")).collect();
-    ensure!(of_the_crash.len() <= 4, "more than four records of a crash: {states:?}");
-    ensure!(of_the_crash.first() == Some(&"activating/auto-restart"), "{states:?}");
+    let of_the_crash: Vec<&str> = states
+        .iter()
+        .map(String::as_str)
+        .take_while(|state| !state.starts_with("deactivating"))
+        .collect();
+    ensure!(
+        of_the_crash.len() <= 4,
+        "more than four records of a crash: {states:?}"
+    );
+    ensure!(
+        of_the_crash.first() == Some(&"activating/auto-restart"),
+        "{states:?}"
+    );
     ensure!(of_the_crash.last() == Some(&"active/running"), "{states:?}");
     Ok(())
 }
@@ -153,20 +193,35 @@ fn ends(site: &Site) -> Result<()> {
     ensure!(stop["reason"] == "terminated" && stop["exit_code"] == 0, "{stop}");
 
     // Ended without a word, and nobody restarts it: `crashed`, `failed` and one status.
-    ensure!(!site.machine.run(&["systemctl", "is-failed", "--quiet", "tcs@misfit.mute"])?.status.success());
     systemctl(site, &["start", "tcs@misfit.mute"])?;
     tape.until_event("misfit.mute", "failed", 1)?;
     let crashed = tape.event("misfit.mute", "crashed")?;
-    ensure!(crashed["exit_code"] == 7 && crashed["will_restart"] == false, "{crashed}");
-    ensure!(crashed["status"] == "failed" && crashed["restart_policy"] == "no", "{crashed}");
-    let by_manager = |tape: &Tape| Some(tape.statuses("misfit.mute", MANAGER_ID)).filter(|all| !all.is_empty());
+    ensure!(
+        crashed["exit_code"] == 7 && crashed["will_restart"] == false,
+        "{crashed}"
+    );
+    ensure!(
+        crashed["status"] == "failed" && crashed["restart_policy"] == "no",
+        "{crashed}"
+    );
+    let by_manager =
+        |tape: &Tape| Some(tape.statuses("misfit.mute", MANAGER_ID)).filter(|all| !all.is_empty());
     let statuses = tape.until("the manager's last word", by_manager)?;
-    ensure!(statuses == [("failed".to_owned(), "exit code 7".to_owned())], "{statuses:?}");
+    ensure!(
+        statuses == [("failed".to_owned(), "exit code 7".to_owned())],
+        "{statuses:?}"
+    );
     // The manager speaks in order: what it had to say on the two before would be here by now.
     for id in ["misfit.ends", HELLO] {
-        ensure!(tape.statuses(id, MANAGER_ID).is_empty(), "a second last word on {id}");
+        ensure!(
+            tape.statuses(id, MANAGER_ID).is_empty(),
+            "a second last word on {id}"
+        );
         let own = tape.statuses(id, id);
-        ensure!(own.last().is_some_and(|(status, _)| status == "shutdown"), "{id}: {own:?}");
+        ensure!(
+            own.last().is_some_and(|(status, _)| status == "shutdown"),
+            "{id}: {own:?}"
+        );
     }
 
     // It says itself why it cannot start, and trying again heals nothing.
@@ -182,20 +237,31 @@ fn ends(site: &Site) -> Result<()> {
     tape.until_event("misfit.limit", "failed", 1)?;
     let words = tape.event_words("misfit.limit");
     let count = |wanted: &str| words.iter().filter(|word| **word == wanted).count();
-    let counts = (count("start"), count("crashed"), count("restarting"), count("failed"));
+    let counts = (
+        count("start"),
+        count("crashed"),
+        count("restarting"),
+        count("failed"),
+    );
     ensure!(counts == (6, 6, 5, 1), "{words:?}");
     let failed = tape.event("misfit.limit", "failed")?;
-    ensure!(failed["restart_count"] == 5 && failed["will_restart"] == false, "{failed}");
-    ensure!(failed["reason"] == "start-limit-hit" && failed["status"] == "failed", "{failed}");
+    ensure!(
+        failed["restart_count"] == 5 && failed["will_restart"] == false,
+        "{failed}"
+    );
+    ensure!(
+        failed["reason"] == "start-limit-hit" && failed["status"] == "failed",
+        "{failed}"
+    );
     let given_up = |tape: &Tape| {
         let last = tape.statuses("misfit.limit", MANAGER_ID).pop()?;
         (last.0 == "failed").then_some(last.1)
     };
     let message = tape.until("the status after the limit", given_up)?;
     ensure!(message == "started too often, systemd has given up", "{message}");
-    let record = equals_systemctl(site, "after all these ends")?;
-    ensure!(record("misfit.limit")?.state() == tcs_wire::State::Failed);
-    ensure!(record("misfit.ends")?.state() == tcs_wire::State::Stopped);
+    let mirror = equals_systemctl(site, "after all these ends")?;
+    ensure!(mirror.of("misfit.limit")?.state() == tcs_wire::State::Failed);
+    ensure!(mirror.of("misfit.ends")?.state() == tcs_wire::State::Stopped);
     Ok(())
 }
 
@@ -212,27 +278,46 @@ fn jobs(site: &Site) -> Result<()> {
     for (index, trigger) in [(1, "timer"), (3, "manual")] {
         let stop = &events[index].data;
         ensure!(stop["reason"] == "completed" && stop["exit_code"] == 0, "{stop}");
-        ensure!(stop["duration_s"].as_f64().is_some_and(|seconds| seconds > 0.0), "{stop}");
-        ensure!(stop["trigger"] == trigger && events[index - 1].data["trigger"] == trigger, "{stop}");
+        ensure!(
+            stop["duration_s"].as_f64().is_some_and(|seconds| seconds > 0.0),
+            "{stop}"
+        );
+        ensure!(
+            stop["trigger"] == trigger && events[index - 1].data["trigger"] == trigger,
+            "{stop}"
+        );
     }
 
-    for (unit, id, exit_code) in
-        [("tcs@misfit_job.fails", "misfit_job.fails", 1), ("tcs@script", "script.main", 3)]
-    {
+    for (unit, id, exit_code) in [
+        ("tcs@misfit_job.fails", "misfit_job.fails", 1),
+        ("tcs@script", "script.main", 3),
+    ] {
         ensure!(!site.machine.run(&["systemctl", "start", unit])?.status.success());
         tape.until_event(id, "failed", 1)?;
         let words = tape.event_words(id);
         ensure!(words == ["start", "crashed", "failed"], "{words:?}");
         let crashed = tape.event(id, "crashed")?;
-        ensure!(crashed["exit_code"] == exit_code && crashed["will_restart"] == false, "{crashed}");
-        ensure!(crashed["trigger"] == "manual" && crashed["duration_s"].is_number(), "{crashed}");
+        ensure!(
+            crashed["exit_code"] == exit_code && crashed["will_restart"] == false,
+            "{crashed}"
+        );
+        ensure!(
+            crashed["trigger"] == "manual" && crashed["duration_s"].is_number(),
+            "{crashed}"
+        );
     }
     // A script cannot speak for itself; the others have.
     let by_manager = |tape: &Tape| tape.statuses("script.main", MANAGER_ID).pop();
     let last = tape.until("the manager's word on the script", by_manager)?;
-    ensure!(last == ("failed".to_owned(), "exit code 3".to_owned()), "{last:?}");
+    ensure!(
+        last == ("failed".to_owned(), "exit code 3".to_owned()),
+        "{last:?}"
+    );
     for (id, status) in [("misfit_job.timed", "shutdown"), ("misfit_job.fails", "failed")] {
-        ensure!(tape.statuses(id, MANAGER_ID).is_empty(), "a second last word on {id}");
+        ensure!(
+            tape.statuses(id, MANAGER_ID).is_empty(),
+            "a second last word on {id}"
+        );
         let own = tape.statuses(id, id).pop();
         ensure!(own.as_ref().is_some_and(|(last, _)| last == status), "{own:?}");
     }
@@ -248,26 +333,43 @@ fn loops(site: &Site) -> Result<()> {
     tape.until_event("looper.main", "restarting", LOOPS)?;
     systemctl(site, &["stop", UNIT])?;
     becomes(site, UNIT, "ActiveState", "inactive")?;
-    let record = equals_systemctl(site, "after the loop")?;
-    ensure!(record("looper.main")?.state() == tcs_wire::State::Stopped);
+    let mirror = equals_systemctl(site, "after the loop")?;
+    ensure!(mirror.of("looper.main")?.state() == tcs_wire::State::Stopped);
 
     // systemd's own count, in its journal.
     let counter = |line: &str| -> Option<u64> {
-        line.split_once("restart counter is at ")?.1.trim_end_matches('.').parse().ok()
+        line.split_once("restart counter is at ")?
+            .1
+            .trim_end_matches('.')
+            .parse()
+            .ok()
     };
     let journal =
-        site.machine.run_ok(&["journalctl", "--quiet", "--output=cat", &format!("--unit={UNIT}")])?;
-    let counted = journal.lines().filter_map(counter).max().context("no restart in the journal")?;
+        site.machine
+            .run_ok(&["journalctl", "--quiet", "--output=cat", &format!("--unit={UNIT}")])?;
+    let counted = journal
+        .lines()
+        .filter_map(counter)
+        .max()
+        .context("no restart in the journal")?;
     let events = stored_events(site, "looper.main")?;
     words_once(&events)?;
     let attempts: BTreeSet<u64> = tape
         .events("looper.main")
         .iter()
         .filter_map(|note| note.data["restart_attempt"].as_u64())
-        .chain(events.iter().filter_map(|(event, _)| event["restart_attempt"].as_u64()))
+        .chain(
+            events
+                .iter()
+                .filter_map(|(event, _)| event["restart_attempt"].as_u64()),
+        )
         .collect();
-    let missing: Vec<u64> = (1..=counted).filter(|attempt| !attempts.contains(attempt)).collect();
-    ensure!(missing.is_empty() && attempts.last() == Some(&counted), "of {counted}: {missing:?} not told");
+    let missing: Vec<u64> = (1..=counted)
+        .filter(|attempt| !attempts.contains(attempt))
+        .collect();
+    ensure!(
+        missing.is_empty() && attempts.last() == Some(&counted),
+        "of {counted}: {missing:?} not told"
+    );
     Ok(())
 }
-

@@ -25,7 +25,11 @@ pub(super) const SERVICES: &str = "services:
 pub(super) fn tests() -> Vec<Case> {
     let site = || SiteConfig::with_services(SERVICES);
     vec![
-        Case::own("the_mirror_survives_what_systemd_goes_through", site, goes_through),
+        Case::own(
+            "the_mirror_survives_what_systemd_goes_through",
+            site,
+            goes_through,
+        ),
         Case::own("the_mirror_knows_what_is_in_the_files", site, files),
     ]
 }
@@ -36,7 +40,13 @@ fn goes_through(site: &Site) -> Result<()> {
     let timers = ["tcs@misfit_job.hourly.timer", "tcs@misfit_job.nightly.timer"];
     systemctl(site, &[["start"].as_slice(), &timers].concat())?;
     systemctl(site, &["start", "tcs@hello_world", "tcs@misfit.busy"])?;
-    ensure!(!site.machine.run(&["systemctl", "start", "tcs@misfit_job.fails"])?.status.success());
+    ensure!(
+        !site
+            .machine
+            .run(&["systemctl", "start", "tcs@misfit_job.fails"])?
+            .status
+            .success()
+    );
     equals_systemctl(site, "with services, timers and a failure")?;
     kill(site, "tcs@misfit.busy")?;
     becomes(site, "tcs@misfit.busy", "NRestarts", "1")?;
@@ -56,11 +66,17 @@ fn goes_through(site: &Site) -> Result<()> {
     becomes(site, MANAGER, "NRestarts", "1")?;
     becomes(site, MANAGER, "ActiveState", "active")?;
     ensure!(main_pid(site, MANAGER)? != before);
-    let log = site.machine.run_ok(&["journalctl", "-u", MANAGER, "--output=cat"])?;
-    ensure!(log.contains("status=69"), "the manager did not say that D-Bus is away:\n{log}");
+    let log = site
+        .machine
+        .run_ok(&["journalctl", "-u", MANAGER, "--output=cat"])?;
+    ensure!(
+        log.contains("status=69"),
+        "the manager did not say that D-Bus is away:\n{log}"
+    );
     answers(site)?;
     systemctl(site, &["start", "tcs@misfit.idle"])?;
-    equals_systemctl(site, "after a restart of D-Bus")
+    equals_systemctl(site, "after a restart of D-Bus")?;
+    Ok(())
 }
 
 fn files(site: &Site) -> Result<()> {
@@ -70,39 +86,53 @@ fn files(site: &Site) -> Result<()> {
 
     let drop_in = "/etc/systemd/system/tcs@misfit.busy.service.d/50-test.conf";
     site.machine.write_file(drop_in, "[Service]\nNice=5\n")?;
-    let record = equals_systemctl(site, "with a drop-in that is not loaded")?;
-    ensure!(record("misfit.busy")?.unit.need_daemon_reload);
+    let mirror = equals_systemctl(site, "with a drop-in that is not loaded")?;
+    ensure!(mirror.of("misfit.busy")?.unit.need_daemon_reload);
     systemctl(site, &["daemon-reload"])?;
-    let record = equals_systemctl(site, "with a drop-in that is loaded")?;
-    ensure!(!record("misfit.busy")?.unit.need_daemon_reload);
+    let mirror = equals_systemctl(site, "with a drop-in that is loaded")?;
+    ensure!(!mirror.of("misfit.busy")?.unit.need_daemon_reload);
 
     systemctl(site, &["disable", "tcs@misfit.busy", "tcs@misfit.idle"])?;
-    let record = equals_systemctl(site, "with services disabled")?;
-    ensure!(record("misfit.idle")?.unit.unit_file_state == "disabled");
+    let mirror = equals_systemctl(site, "with services disabled")?;
+    ensure!(mirror.of("misfit.idle")?.unit.unit_file_state == "disabled");
     systemctl(site, &["enable", "tcs@misfit.busy", "tcs@misfit.idle"])?;
-    let record = equals_systemctl(site, "with services enabled")?;
-    ensure!(record("misfit.idle")?.unit.unit_file_state == "enabled");
+    let mirror = equals_systemctl(site, "with services enabled")?;
+    ensure!(mirror.of("misfit.idle")?.unit.unit_file_state == "enabled");
     systemctl(site, &["mask", "--runtime", "tcs@misfit.busy", "tcs@misfit.idle"])?;
-    let record = equals_systemctl(site, "with services masked")?;
-    ensure!(record("misfit.idle")?.unit.load_state == "masked");
-    systemctl(site, &["unmask", "--runtime", "tcs@misfit.busy", "tcs@misfit.idle"])?;
-    let record = equals_systemctl(site, "with services unmasked")?;
-    ensure!(record("misfit.idle")?.unit.load_state == "loaded");
-    ensure!(record("misfit.busy")?.unit.active_state == "active");
+    let mirror = equals_systemctl(site, "with services masked")?;
+    ensure!(mirror.of("misfit.idle")?.unit.load_state == "masked");
+    systemctl(
+        site,
+        &["unmask", "--runtime", "tcs@misfit.busy", "tcs@misfit.idle"],
+    )?;
+    let mirror = equals_systemctl(site, "with services unmasked")?;
+    ensure!(mirror.of("misfit.idle")?.unit.load_state == "loaded");
+    ensure!(mirror.of("misfit.busy")?.unit.active_state == "active");
 
     // An instance that nobody declared shows up too.
     systemctl(site, &["start", "tcs@misfit.other"])?;
-    let record = equals_systemctl(site, "with an undeclared one")?;
-    ensure!(!record("misfit.other")?.declared);
+    let mirror = equals_systemctl(site, "with an undeclared one")?;
+    ensure!(!mirror.of("misfit.other")?.declared);
     Ok(())
 }
 
-/// Waits until the mirror says the same as `systemctl show` of every unit that is declared, loaded or in the mirror;
-/// gives the way to its records.
-pub(super) fn equals_systemctl(
-    site: &Site,
-    when: &str,
-) -> Result<impl Fn(&str) -> Result<Snapshot> + use<>> {
+/// The records, at a moment when they were as they should be.
+pub(super) struct Mirror {
+    when: String,
+    records: Vec<Snapshot>,
+}
+
+impl Mirror {
+    /// The record of one service.
+    pub(super) fn of(&self, id: &str) -> Result<&Snapshot> {
+        let mut records = self.records.iter();
+        let found = records.find(|record| record.service_id.as_str() == id);
+        found.with_context(|| format!("{}, {id} is not in the mirror", self.when))
+    }
+}
+
+/// Waits until the mirror says the same as `systemctl show` of every unit that is declared, loaded or in the mirror.
+pub(super) fn equals_systemctl(site: &Site, when: &str) -> Result<Mirror> {
     let what = format!("{when}, the mirror equals `systemctl show`");
     let records = eventually_blocking(&what, SOON, || {
         let compared = compare(site).map_err(|error| format!("{error:#}"))?;
@@ -112,27 +142,31 @@ pub(super) fn equals_systemctl(
         }
     })?;
     let when = when.to_owned();
-    Ok(move |id: &str| {
-        let found = records.iter().find(|record| record.service_id.as_str() == id);
-        found.cloned().with_context(|| format!("{when}, {id} is not in the mirror"))
-    })
+    Ok(Mirror { when, records })
 }
 
 fn compare(site: &Site) -> Result<(Vec<Snapshot>, Vec<String>)> {
     let records = records(site)?;
-    let services: BTreeMap<&str, &UnitSnapshot> =
-        records.iter().map(|record| (record.unit.name.as_str(), &record.unit)).collect();
+    let services: BTreeMap<&str, &UnitSnapshot> = records
+        .iter()
+        .map(|record| (record.unit.name.as_str(), &record.unit))
+        .collect();
     let timers: BTreeMap<&str, &TimerSnapshot> = records
         .iter()
         .filter_map(|record| record.timer.as_ref().map(|timer| (timer.name.as_str(), timer)))
         .collect();
-    let mirrored = services.keys().chain(timers.keys()).map(|name| (*name).to_owned());
+    let mirrored = services
+        .keys()
+        .chain(timers.keys())
+        .map(|name| (*name).to_owned());
     let names: BTreeSet<String> = units(site)?.into_iter().chain(mirrored).collect();
 
     let mut differences = Vec::new();
     let mut differ = |name: &str, field: &str, mirror: String, shown: &str| {
         if mirror != shown {
-            differences.push(format!("{name} {field}: the mirror has {mirror:?}, systemctl {shown:?}"));
+            differences.push(format!(
+                "{name} {field}: the mirror has {mirror:?}, systemctl {shown:?}"
+            ));
         }
     };
     let yes = |flag: bool| if flag { "yes" } else { "no" }.to_owned();
@@ -166,7 +200,12 @@ fn compare(site: &Site) -> Result<(Vec<Snapshot>, Vec<String>)> {
                 differ(&name, field, mirror, of(field));
             }
             let (next, last) = times(site, &name)?;
-            differ(&name, "last", microseconds(timer.last).to_string(), &last.to_string());
+            differ(
+                &name,
+                "last",
+                microseconds(timer.last).to_string(),
+                &last.to_string(),
+            );
             let mirror = microseconds(timer.next);
             // A time on the monotonic clock is put onto the wall clock by two readings of both.
             if mirror.abs_diff(next) > 50_000 {
@@ -196,7 +235,9 @@ fn show(site: &Site, names: &BTreeSet<String>) -> Result<Vec<(String, BTreeMap<S
     let shown = systemctl(site, &[["show", properties].as_slice(), &names].concat())?;
     let block = |block: &str| -> BTreeMap<String, String> {
         let pairs = block.lines().filter_map(|line| line.split_once('='));
-        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        pairs
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
     };
     let blocks: Vec<_> = shown.split("\n\n").map(block).collect();
     ensure!(blocks.len() == names.len(), "asked for {names:?}, got {shown}");
@@ -206,16 +247,31 @@ fn show(site: &Site, names: &BTreeSet<String>) -> Result<Vec<(String, BTreeMap<S
 /// When a timer elapses next and when it did last, in microseconds since 1970; 0 for never.
 fn times(site: &Site, name: &str) -> Result<(i64, i64)> {
     let call = |path: &str, words: &[&str]| -> Result<Value> {
-        let all = [["busctl", "--json=short", "call", SYSTEMD[0], path].as_slice(), words].concat();
+        let all = [
+            ["busctl", "--json=short", "call", SYSTEMD[0], path].as_slice(),
+            words,
+        ]
+        .concat();
         Ok(serde_json::from_str(&site.machine.run_ok(&all)?)?)
     };
-    let loaded = call(SYSTEMD[1], &["org.freedesktop.systemd1.Manager", "LoadUnit", "s", name])?;
+    let loaded = call(
+        SYSTEMD[1],
+        &["org.freedesktop.systemd1.Manager", "LoadUnit", "s", name],
+    )?;
     let path = loaded["data"][0].as_str().context("LoadUnit gave no path")?;
-    let interface = ["org.freedesktop.DBus.Properties", "GetAll", "s", "org.freedesktop.systemd1.Timer"];
+    let interface = [
+        "org.freedesktop.DBus.Properties",
+        "GetAll",
+        "s",
+        "org.freedesktop.systemd1.Timer",
+    ];
     let all = call(path, &interface)?;
     let number = |field: &str| {
         let value = all["data"][0][field]["data"].as_u64();
-        value.filter(|value| *value != u64::MAX).and_then(|value| i64::try_from(value).ok()).unwrap_or(0)
+        value
+            .filter(|value| *value != u64::MAX)
+            .and_then(|value| i64::try_from(value).ok())
+            .unwrap_or(0)
     };
     let monotonic = match number("NextElapseUSecMonotonic") {
         0 => None,
@@ -244,6 +300,9 @@ fn records(site: &Site) -> Result<Vec<Snapshot>> {
         ensure!(bus.wait_connected(SOON).await, "not connected");
         let entries = bus.kv_entries(Bucket::State).await?;
         bus.close(SOON).await;
-        entries.iter().map(|entry| Ok(serde_json::from_slice(&entry.value)?)).collect()
+        entries
+            .iter()
+            .map(|entry| Ok(serde_json::from_slice(&entry.value)?))
+            .collect()
     })?
 }

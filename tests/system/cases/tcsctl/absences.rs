@@ -28,11 +28,22 @@ fn server(site: &Site, options: &NatsOptions) -> Result<NatsServer> {
 }
 
 fn no_jetstream(site: &Site) -> Result<()> {
-    let options = NatsOptions { jetstream: false, ..NatsOptions::default() };
+    let options = NatsOptions {
+        jetstream: false,
+        ..NatsOptions::default()
+    };
     let server = server(site, &options)?;
     for command in ["list", "status hello_world", "start hello_world", "events"] {
         let output = ends_with(site, 69, &format!("tcsctl --nats {} {command}", server.url()))?;
-        holds(&output.stderr, &[&server.url(), "without JetStream", "`jetstream {}`", "systemctl restart nats-server"])?;
+        holds(
+            &output.stderr,
+            &[
+                &server.url(),
+                "without JetStream",
+                "`jetstream {}`",
+                "systemctl restart nats-server",
+            ],
+        )?;
     }
     Ok(())
 }
@@ -41,28 +52,45 @@ fn no_manager(site: &Site) -> Result<()> {
     let server = server(site, &NatsOptions::default())?;
     for command in ["list", "status hello_world", "start hello_world"] {
         let output = ends_with(site, 69, &format!("tcsctl --nats {} {command}", server.url()))?;
-        holds(&output.stderr, &["no manager has reported", "systemctl start tcs-manager", "--nats"])?;
+        holds(
+            &output.stderr,
+            &["no manager has reported", "systemctl start tcs-manager", "--nats"],
+        )?;
     }
     Ok(())
 }
 
 fn no_login(site: &Site) -> Result<()> {
     let more = "authorization { user: dome, password: shutter }\n".to_owned();
-    let options = NatsOptions { more, ..NatsOptions::default() };
+    let options = NatsOptions {
+        more,
+        ..NatsOptions::default()
+    };
     let server = server(site, &options)?;
     let output = ends_with(site, 77, &format!("tcsctl --nats {} list", server.url()))?;
-    holds(&output.stderr, &["refuses the login", "--nats", "nats://USER:PASSWORD@"])?;
+    holds(
+        &output.stderr,
+        &["refuses the login", "--nats", "nats://USER:PASSWORD@"],
+    )?;
     let with = server.url().replace("://", "://dome:wrong@");
     let output = ends_with(site, 77, &format!("tcsctl --nats {with} list"))?;
-    ensure!(!output.both().contains("wrong"), "the password is shown: {}", output.both());
+    ensure!(
+        !output.both().contains("wrong"),
+        "the password is shown: {}",
+        output.both()
+    );
     Ok(())
 }
 
 fn wrong_configuration(site: &Site) -> Result<()> {
     let path = "/tmp/wrong/services.yaml";
-    site.machine.write_file(path, "nats:\n  prot: 4222\nservices: []\n")?;
+    site.machine
+        .write_file(path, "nats:\n  prot: 4222\nservices: []\n")?;
     let output = ends_with(site, 78, &format!("tcsctl --config {path} list"))?;
-    holds(&output.stderr, &["/tmp/wrong/services.yaml:2:3", "`prot`", "`port`"])?;
+    holds(
+        &output.stderr,
+        &["/tmp/wrong/services.yaml:2:3", "`prot`", "`port`"],
+    )?;
     // Whoever names the server does without the file.
     let url = site.nats()?.url();
     let output = ends_with(site, 0, &format!("tcsctl --config {path} --nats {url} list"))?;
@@ -75,34 +103,60 @@ fn wrong_configuration(site: &Site) -> Result<()> {
 fn silent_manager(site: &Site) -> Result<()> {
     // systemd would kill and start it anew, which is not what is looked at here.
     let patient = "[Service]\nWatchdogSec=0\n";
-    site.machine.write_file("/etc/systemd/system/tcs-manager.service.d/patient.conf", patient)?;
+    site.machine
+        .write_file("/etc/systemd/system/tcs-manager.service.d/patient.conf", patient)?;
     site.install()?;
-    site.machine.run_ok(&["systemctl", "start", "tcs@hello_world.service", "tcs@misfit.one.service"])?;
+    site.machine.run_ok(&[
+        "systemctl",
+        "start",
+        "tcs@hello_world.service",
+        "tcs@misfit.one.service",
+    ])?;
     let soon = Duration::from_secs(20);
     eventually_blocking("both are mirrored", soon, || {
         ends_with(site, 0, "tcsctl status misfit.one")?;
-        holds(&ends_with(site, 0, "tcsctl status hello_world")?.stdout, &["Health: ok"])
+        holds(
+            &ends_with(site, 0, "tcsctl status hello_world")?.stdout,
+            &["Health: ok"],
+        )
     })?;
-    site.machine.run_ok(&["systemctl", "kill", "--signal=STOP", "tcs-manager.service"])?;
+    site.machine
+        .run_ok(&["systemctl", "kill", "--signal=STOP", "tcs-manager.service"])?;
     // Killed by its own request or not: what has no process any more does not beat.
-    site.machine.run_ok(&["systemctl", "kill", "--signal=KILL", "tcs@misfit.one.service"])?;
+    site.machine
+        .run_ok(&["systemctl", "kill", "--signal=KILL", "tcs@misfit.one.service"])?;
     let listed = eventually_blocking("the silence is told", Duration::from_secs(25), || {
         let listed = ends_with(site, 0, "tcsctl list")?;
-        holds(&listed.stderr, &["manager of obs1 silent since ", " UTC", "systemctl start tcs-manager"])?;
+        holds(
+            &listed.stderr,
+            &[
+                "manager of obs1 silent since ",
+                " UTC",
+                "systemctl start tcs-manager",
+            ],
+        )?;
         anyhow::Ok(listed)
     })?;
     ensure!(!listed.stderr.contains("in 1"), "{}", listed.stderr);
     let table = json(site, "tcsctl --json list")?;
     ensure!(table["managers"][0]["state"] == "silent", "{table}");
-    ensure!(row(&table, "hello_world.main")?["certain"] == true, "it beats: {table}");
+    ensure!(
+        row(&table, "hello_world.main")?["certain"] == true,
+        "it beats: {table}"
+    );
 
     let page = ends_with(site, 0, "tcsctl status hello_world")?;
     holds(&page.stdout, &["manager.obs1: silent since "])?;
     let start = ends_with(site, 69, "tcsctl start --timeout 0.5 hello_world")?;
-    let told = ["the manager of obs1", "does not answer: silent since ", "systemctl restart tcs-manager"];
+    let told = [
+        "the manager of obs1",
+        "does not answer: silent since ",
+        "systemctl restart tcs-manager",
+    ];
     holds(&start.stderr, &told)?;
 
-    site.machine.run_ok(&["systemctl", "kill", "--signal=CONT", "tcs-manager.service"])?;
+    site.machine
+        .run_ok(&["systemctl", "kill", "--signal=CONT", "tcs-manager.service"])?;
     eventually_blocking("it is heard again", soon, || {
         let listed = ends_with(site, 0, "tcsctl list")?;
         ensure!(listed.stderr.is_empty(), "{}", listed.stderr);

@@ -10,7 +10,11 @@ use super::{GROUP, ends_with, holds, json, property};
 pub(crate) fn tests() -> Vec<Case> {
     vec![
         Case::group("a_slow_start_is_waited_for", &GROUP, slow_start),
-        Case::group("no_block_returns_and_a_deadline_ends_with_124", &GROUP, no_block_and_deadline),
+        Case::group(
+            "no_block_returns_and_a_deadline_ends_with_124",
+            &GROUP,
+            no_block_and_deadline,
+        ),
         Case::group("a_failed_start_ends_with_1_and_the_reason", &GROUP, failed_start),
         Case::group("a_held_service_is_told", &GROUP, held),
         Case::group("an_unknown_service_ends_with_4_and_near_names", &GROUP, unknown),
@@ -24,14 +28,26 @@ fn slow_start(site: &Site) -> Result<()> {
     let begun = Instant::now();
     let output = ends_with(site, 0, "tcsctl start misfit.slow")?;
     // It is ready after 2 s, and not before.
-    ensure!(begun.elapsed() >= Duration::from_secs(2), "after {:?}", begun.elapsed());
+    ensure!(
+        begun.elapsed() >= Duration::from_secs(2),
+        "after {:?}",
+        begun.elapsed()
+    );
     ensure!(property(site, "tcs@misfit.slow.service", "SubState")? == "running");
     let pid = property(site, "tcs@misfit.slow.service", "MainPID")?;
-    ensure!(output.stdout.trim() == format!("misfit.slow is running, process {pid}"), "{}", output.both());
+    ensure!(
+        output.stdout.trim() == format!("misfit.slow is running, process {pid}"),
+        "{}",
+        output.both()
+    );
     let again = ends_with(site, 0, "tcsctl start misfit.slow")?;
     ensure!(again.stdout == output.stdout, "{}", again.both());
     let stopped = ends_with(site, 0, "tcsctl stop misfit.slow")?;
-    ensure!(stopped.stdout.trim() == "misfit.slow is stopped", "{}", stopped.both());
+    ensure!(
+        stopped.stdout.trim() == "misfit.slow is stopped",
+        "{}",
+        stopped.both()
+    );
     ensure!(property(site, "tcs@misfit.slow.service", "ActiveState")? == "inactive");
     ends_with(site, 3, "tcsctl status misfit.slow")?;
     Ok(())
@@ -54,12 +70,25 @@ fn no_block_and_deadline(site: &Site) -> Result<()> {
 
 fn failed_start(site: &Site) -> Result<()> {
     let output = ends_with(site, 1, "tcsctl start misfit.broken")?;
-    holds(&output.stderr, &["misfit.broken did not start", "exit code 1", "journalctl -u tcs@misfit.broken.service"])?;
+    holds(
+        &output.stderr,
+        &[
+            "misfit.broken did not start",
+            "exit code 1",
+            "journalctl -u tcs@misfit.broken.service",
+        ],
+    )?;
     ensure!(output.stdout.is_empty(), "{}", output.stdout);
     let page = ends_with(site, 3, "tcsctl status misfit.broken")?;
-    holds(&page.stdout, &["× misfit.broken on obs1: failed", "Last end: exit code 1"])?;
+    holds(
+        &page.stdout,
+        &["× misfit.broken on obs1: failed", "Last end: exit code 1"],
+    )?;
     let told = json(site, "tcsctl --json start misfit.broken")?;
-    ensure!(told["ok"] == false && told["exit_code"] == 1 && told["verb"] == "start", "{told}");
+    ensure!(
+        told["ok"] == false && told["exit_code"] == 1 && told["verb"] == "start",
+        "{told}"
+    );
     Ok(())
 }
 
@@ -110,7 +139,11 @@ fn several(site: &Site) -> Result<()> {
 
 fn job(site: &Site) -> Result<()> {
     let output = ends_with(site, 0, "tcsctl start report")?;
-    ensure!(output.stdout.trim() == "report.main has run, it is finished", "{}", output.both());
+    ensure!(
+        output.stdout.trim() == "report.main has run, it is finished",
+        "{}",
+        output.both()
+    );
     ends_with(site, 3, "tcsctl status report")?;
     let broken = ends_with(site, 1, "tcsctl start report.broken")?;
     holds(&broken.stderr, &["report.broken failed: exit code 3"])

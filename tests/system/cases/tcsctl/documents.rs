@@ -13,7 +13,11 @@ const SERVICES: &str = "services:
 
 pub(crate) fn tests() -> Vec<Case> {
     let config = || SiteConfig::with_services(SERVICES);
-    vec![Case::own("every_command_of_the_documents_works", config, every_command)]
+    vec![Case::own(
+        "every_command_of_the_documents_works",
+        config,
+        every_command,
+    )]
 }
 
 /// A command line, and whether it ends by itself.
@@ -26,6 +30,9 @@ struct Shown {
 fn every_command(site: &Site) -> Result<()> {
     site.install()?;
     super::start_manager(site)?;
+    let units = ["tcs@hello_world", "tcs@plan_runner.zb08", "tcs@plan_runner.jk15"];
+    site.machine
+        .run_ok(&[&["systemctl", "start"], &units[..]].concat())?;
     site.machine.run_ok(&["install", "-d", "/var/lib/weather"])?;
     let mut count = 0;
     for document in ["README.md", "docs/operating.md"] {
@@ -40,7 +47,9 @@ fn every_command(site: &Site) -> Result<()> {
 
 /// A line that follows is typed for a moment: it must still go on then.
 fn typed(site: &Site, shown: &Shown) -> Result<()> {
-    let follows = [" -f", " --follow"].iter().any(|option| shown.line.contains(option));
+    let follows = [" -f", " --follow"]
+        .iter()
+        .any(|option| shown.line.contains(option));
     let script = "set -o pipefail; alias sudo=; shopt -s expand_aliases; eval \"$1\"";
     let argv = ["bash", "-c", script, "bash", &shown.line];
     let output = if follows {
