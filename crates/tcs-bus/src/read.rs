@@ -1,6 +1,6 @@
 //! Reading: what a stream holds last for each subject, and what comes by from now on.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -9,6 +9,9 @@ use tcs_wire::{DecodeError, Message};
 
 use crate::bus::{Bus, SERVER_DEADLINE};
 use crate::streams::StreamsError;
+
+/// How long a read waits for messages that the server said were there.
+const BATCH_DEADLINE: Duration = Duration::from_millis(250);
 
 /// A message as it came.
 #[derive(Debug, Clone)]
@@ -115,25 +118,39 @@ impl Bus {
                 .create_consumer_on_stream(config, stream)
                 .await
                 .map_err(|error| StreamsError::of_consumer(stream, error))?;
-            let mut pending = usize::try_from(consumer.cached_info().num_pending).unwrap_or(usize::MAX);
-            let mut received = Vec::with_capacity(pending.min(4096));
-            while pending > 0 {
-                let batch = consumer.fetch().max_messages(pending.min(2000)).messages().await;
+            let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+            // So many subjects, or messages, are there; what is replaced while it is read comes again, and later.
+            let expected = count(consumer.cached_info().num_pending);
+            let last_only = deliver_policy == DeliverPolicy::LastPerSubject;
+            let mut received: Vec<Received> = Vec::with_capacity(expected.min(4096));
+            let mut subjects = HashSet::new();
+            let (mut pending, mut missing) = (expected, expected);
+            while pending > 0 || missing > 0 {
+                // Under replacement the server's own count may be wrong: it must not be waited for without an end.
+                let batch = consumer
+                    .batch()
+                    .max_messages(pending.max(missing).min(2000))
+                    .expires(BATCH_DEADLINE);
+                let batch = batch.messages().await;
                 let mut batch = batch.map_err(|error| StreamsError::Refused(error.to_string()))?;
                 let before = received.len();
                 while let Some(message) = batch.next().await {
                     let message = message.map_err(|error| StreamsError::Refused(error.to_string()))?;
                     let info = message.info().ok();
                     let sequence = info.as_ref().map_or(0, |info| info.stream_sequence);
-                    // What is updated meanwhile comes later: the count at the beginning would end too early.
-                    pending = info.map_or(0, |info| usize::try_from(info.pending).unwrap_or(usize::MAX));
+                    pending = info.map_or(0, |info| count(info.pending));
+                    if last_only {
+                        subjects.insert(message.subject.to_string());
+                    }
                     received.push(Received::new(message.message.clone(), sequence));
                 }
                 if received.len() == before {
                     break;
                 }
+                let seen = if last_only { subjects.len() } else { received.len() };
+                missing = expected.saturating_sub(seen);
             }
-            if deliver_policy == DeliverPolicy::LastPerSubject {
+            if last_only {
                 keep_last(&mut received);
             }
             Ok(received)
@@ -144,11 +161,11 @@ impl Bus {
     }
 }
 
-/// Drops what a later message of the same subject replaced while the stream was read.
+/// Keeps the last message of each subject, in their order: what is replaced while the stream is read comes again, and the
+/// server delivers a message of that moment twice.
 fn keep_last(received: &mut Vec<Received>) {
-    let last: HashMap<String, u64> = received
-        .iter()
-        .map(|message| (message.subject.clone(), message.sequence))
-        .collect();
-    received.retain(|message| last.get(&message.subject) == Some(&message.sequence));
+    received.reverse();
+    let mut seen = HashSet::new();
+    received.retain(|message| seen.insert(message.subject.clone()));
+    received.reverse();
 }

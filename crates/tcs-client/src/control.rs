@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Map;
 use tcs_bus::RequestError;
 use tcs_wire::rpc::{ControlArgs, ControlReply, Word};
-use tcs_wire::{ServiceId, Snapshot};
+use tcs_wire::{ServiceId, Snapshot, SubjectPrefix};
 
 use crate::error::ClientError;
 use crate::name::similar;
@@ -83,7 +83,13 @@ impl Site {
             command_id: None,
             timeout_s: Some(options.timeout.as_secs_f64()),
         };
-        let subject = self.subject(verb.word(), id, mirror, options.host.as_deref())?;
+        let subject = subject(
+            self.bus().prefix(),
+            verb.word(),
+            id,
+            mirror,
+            options.host.as_deref(),
+        )?;
         let what = format!("the {} of `{id}`", verb.as_str());
         match self
             .bus()
@@ -114,45 +120,10 @@ impl Site {
         deadline: Duration,
     ) -> Result<Snapshot, ClientError> {
         let mirror = self.mirror().await?;
-        let subject = self.subject(Word::Status, id, &mirror, host)?;
+        let subject = subject(self.bus().prefix(), Word::Status, id, &mirror, host)?;
         match self.bus().request(&subject, &Map::new(), deadline).await {
             Err(RequestError::NoResponders(_)) => Err(self.who_has(id, host).await),
             other => other.map_err(|error| ClientError::of_request(error, &format!("the status of `{id}`"))),
-        }
-    }
-
-    /// Returns the subject on which exactly one manager answers.
-    fn subject(
-        &self,
-        word: Word,
-        id: &ServiceId,
-        mirror: &[Snapshot],
-        host: Option<&str>,
-    ) -> Result<String, ClientError> {
-        let prefix = self.bus().prefix();
-        let owners = owners(id, mirror);
-        let hosts = || {
-            owners
-                .iter()
-                .map(|owner| owner.host.to_string())
-                .collect::<Vec<_>>()
-        };
-        match (host, owners.as_slice()) {
-            (None, []) => Ok(prefix.rpc(id, word)),
-            // A manager answers on a subject of its own for all that it mirrors, on the service's for what is declared.
-            (None, [owner]) => Ok(prefix.rpc_about(&owner.manager, word, id)),
-            (None, _) => Err(ClientError::SeveralHosts {
-                id: id.clone(),
-                hosts: hosts(),
-            }),
-            (Some(host), _) => match owners.iter().find(|owner| owner.host.as_str() == host) {
-                Some(owner) => Ok(prefix.rpc_about(&owner.manager, word, id)),
-                None => Err(ClientError::NotOnHost {
-                    id: id.clone(),
-                    host: host.to_owned(),
-                    hosts: hosts(),
-                }),
-            },
         }
     }
 
@@ -183,22 +154,64 @@ impl Site {
                 similar,
             };
         };
-        match &found.snapshot {
-            Some(snapshot) => ClientError::ManagerAway {
-                id: id.clone(),
-                host: snapshot.host.to_string(),
-                liveness: site
-                    .manager(snapshot.manager.as_str())
-                    .map_or(Liveness::NeverHeard, |manager| manager.liveness),
-            },
-            None => ClientError::Unmanaged {
+        // A manager that has only just begun, or ended early, has declared what it mirrors later.
+        let owner = match &found.snapshot {
+            Some(snapshot) => Some(snapshot.manager.to_string()),
+            None => found
+                .parent
+                .clone()
+                .filter(|parent| parent.starts_with("manager.")),
+        };
+        let Some(owner) = owner else {
+            return ClientError::Unmanaged {
                 id: id.clone(),
                 parent: found.parent.clone(),
                 host: found.host.clone(),
                 pid: found.pid,
                 heard: found.last_heartbeat,
-            },
+            };
+        };
+        ClientError::ManagerAway {
+            id: id.clone(),
+            host: owner.trim_start_matches("manager.").to_owned(),
+            liveness: site
+                .manager(&owner)
+                .map_or(Liveness::NeverHeard, |manager| manager.liveness),
         }
+    }
+}
+
+/// Returns the subject on which exactly one manager answers.
+fn subject(
+    prefix: &SubjectPrefix,
+    word: Word,
+    id: &ServiceId,
+    mirror: &[Snapshot],
+    host: Option<&str>,
+) -> Result<String, ClientError> {
+    let owners = owners(id, mirror);
+    let hosts = || {
+        owners
+            .iter()
+            .map(|owner| owner.host.to_string())
+            .collect::<Vec<_>>()
+    };
+    match (host, owners.as_slice()) {
+        (None, []) => Ok(prefix.rpc(id, word)),
+        // A manager answers on a subject of its own for all that it mirrors, on the service's for what is declared.
+        (None, [owner]) => Ok(prefix.rpc_about(&owner.manager, word, id)),
+        (None, _) => Err(ClientError::SeveralHosts {
+            id: id.clone(),
+            hosts: hosts(),
+        }),
+        (Some(host), _) => match owners.iter().find(|owner| owner.host.as_str() == host) {
+            Some(owner) => Ok(prefix.rpc_about(&owner.manager, word, id)),
+            None => Err(ClientError::NotOnHost {
+                id: id.clone(),
+                host: host.to_owned(),
+                hosts: hosts(),
+            }),
+        },
     }
 }
 
@@ -216,4 +229,49 @@ fn owners<'a>(id: &ServiceId, mirror: &'a [Snapshot]) -> Vec<&'a Snapshot> {
     let alive = |snapshot: &&&Snapshot| snapshot.declared || snapshot.unit.main_pid != 0;
     let real: Vec<&Snapshot> = all.iter().filter(alive).copied().collect();
     if real.is_empty() { all } else { real }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn entry(host: &str, declared: bool, main_pid: u32) -> Snapshot {
+        let record = json!({
+            "service_id": "focuser.dome", "manager": format!("manager.{host}"), "host": host, "kind": "permanent",
+            "declared": declared, "unit": { "main_pid": main_pid }, "updated": [2026, 11, 22, 18, 0, 0, 0],
+        });
+        serde_json::from_value(record).unwrap()
+    }
+
+    fn asked(mirror: &[Snapshot], host: Option<&str>) -> Result<String, String> {
+        let id = ServiceId::parse("focuser.dome").unwrap();
+        let subject = subject(&SubjectPrefix::default(), Word::Stop, &id, mirror, host);
+        subject.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_one_host_that_has_a_service_is_asked() {
+        assert_eq!(asked(&[], None).unwrap(), "svc.rpc.focuser.dome.v1.stop");
+        let obs1 = "svc.rpc.manager.obs1.v1.stop.focuser.dome";
+        assert_eq!(asked(&[entry("obs1", true, 0)], None).unwrap(), obs1);
+        // What is left of it on a host where it is not declared any more is no second owner, unless it runs.
+        let left = |main_pid| [entry("obs1", true, 0), entry("obs2", false, main_pid)];
+        assert_eq!(asked(&left(0), None).unwrap(), obs1);
+        assert!(asked(&left(7), None).is_err());
+    }
+
+    #[test]
+    fn of_several_hosts_one_has_to_be_named() {
+        let both = [entry("obs1", true, 5), entry("obs2", true, 6)];
+        assert_eq!(
+            asked(&both, None).unwrap_err(),
+            "`focuser.dome` is on several hosts: obs1, obs2"
+        );
+        let obs2 = "svc.rpc.manager.obs2.v1.stop.focuser.dome";
+        assert_eq!(asked(&both, Some("obs2")).unwrap(), obs2);
+        let elsewhere = asked(&both, Some("obs3")).unwrap_err();
+        assert_eq!(elsewhere, "host `obs3` has no service `focuser.dome`");
+    }
 }

@@ -69,7 +69,11 @@ impl Record {
             (None, true) => "done".to_owned(),
             (None, false) => {
                 let counts = counts().collect::<Vec<_>>().join(", ");
-                if interrupted { format!("stopped; {counts}") } else { counts }
+                if interrupted {
+                    format!("stopped; {counts}")
+                } else {
+                    counts
+                }
             }
         }
     }

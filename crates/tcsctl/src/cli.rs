@@ -15,7 +15,7 @@ use tcs_wire::SubjectPrefix;
 /// by its unit (`tcs@plan_runner.zb08.service`).
 ///
 /// Exit codes: 0 done, 1 failed, 2 usage, 3 not running (`status`), 4 no such service, 69 NATS or a manager is away,
-/// 77 not permitted, 78 configuration.
+/// 70 a defect, 77 not permitted, 78 configuration, 124 no outcome in time.
 #[derive(Debug, Parser)]
 #[command(
     name = "tcsctl",

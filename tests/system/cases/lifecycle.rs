@@ -51,7 +51,9 @@ fn boot(lab: &Lab) -> Result<Site> {
 
 /// A unit that refers to all of the services: systemd forgets a stopped one that nothing refers to, and how it ended.
 fn keeper() -> String {
-    let entries = SERVICES.lines().filter_map(|line| line.split_once("{type: ")?.1.split_once(", variant: "));
+    let entries = SERVICES
+        .lines()
+        .filter_map(|line| line.split_once("{type: ")?.1.split_once(", variant: "));
     let units = entries.map(|(service_type, rest)| {
         let variant = rest.split([',', '}']).next().unwrap_or_default();
         format!("tcs@{service_type}.{variant}.service")

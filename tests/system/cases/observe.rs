@@ -84,8 +84,18 @@ pub(crate) struct Told {
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for RegistryEvent { event, exit_code, result, reason, .. } in &self.events {
-            write!(f, "{event} (exit {exit_code:?}, result {result:?}, reason {reason:?}), ")?;
+        for RegistryEvent {
+            event,
+            exit_code,
+            result,
+            reason,
+            ..
+        } in &self.events
+        {
+            write!(
+                f,
+                "{event} (exit {exit_code:?}, result {result:?}, reason {reason:?}), "
+            )?;
         }
         for StatusReport { status, message, .. } in &self.statuses {
             write!(f, "{status} `{}`, ", message.as_deref().unwrap_or_default())?;

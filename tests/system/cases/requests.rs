@@ -61,8 +61,8 @@ fn bare_and_wrapped(site: &Site) -> Result<()> {
 }
 
 fn refusals(site: &Site) -> Result<()> {
-    let mut client = ready(site, SERVICE)?;
-    let service = |word: &str| format!("svc.rpc.{SERVICE}.v1.{word}");
+    let mut client = ready(site, "hello_world.refused")?;
+    let service = |word: &str| format!("svc.rpc.hello_world.refused.v1.{word}");
     let of_manager = |word: &str| format!("svc.rpc.{MANAGER}.v1.{word}");
     let cases = [
         (
@@ -99,13 +99,13 @@ fn refusals(site: &Site) -> Result<()> {
             "no_such.main",
         ),
         (
-            of_manager("start.misfit.broken"),
+            of_manager("start.misfit.refused"),
             "",
             ErrorKind::JobFailed,
             "exit code 1",
         ),
         (
-            of_manager("start.report.broken"),
+            of_manager("start.report.refused"),
             "",
             ErrorKind::JobFailed,
             "exit code 3",
@@ -144,9 +144,9 @@ fn refusals(site: &Site) -> Result<()> {
 
 /// The same command again, as a caller sends it that got no answer, has the answer of the first and does nothing.
 fn once(site: &Site) -> Result<()> {
-    let mut client = ready(site, "hello_world.second")?;
+    let mut client = ready(site, "hello_world.once")?;
     let restart = |id: &str| format!(r#"{{"command_id": "{id}"}}"#);
-    let subject = "svc.rpc.hello_world.second.v1.restart";
+    let subject = "svc.rpc.hello_world.once.v1.restart";
     let first = ask(&mut client, subject, restart("night-1").as_bytes())?;
     ensure!(first["result"]["job"] == "done", "{first}");
     let again = ask(&mut client, subject, restart("night-1").as_bytes())?;

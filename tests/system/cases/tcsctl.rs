@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tcs_system_tests::{Case, Group, Site};
-use tcs_testkit::{Output, eventually_blocking};
+use tcs_testkit::{Output, RawNats, eventually_blocking};
 
 /// The machine of the cases that leave NATS and the manager alone; each has service ids of its own.
 pub(crate) static GROUP: Group = Group {
@@ -33,13 +33,24 @@ pub(crate) fn tests() -> Vec<Case> {
     .collect()
 }
 
-/// Starts the manager and waits until it mirrors.
+/// Starts the manager and waits until it mirrors and answers.
 fn start_manager(site: &Site) -> Result<()> {
     site.machine
         .run_ok(&["systemctl", "start", "tcs-manager.service"])?;
     let soon = Duration::from_secs(20);
     eventually_blocking("the manager mirrors", soon, || {
-        ends_with(site, 3, "tcsctl status hello_world").map(drop)
+        let listed = json(site, "tcsctl list --json")?;
+        ensure!(
+            row(&listed, "hello_world.main")?["state"] == "never-started",
+            "{listed}"
+        );
+        anyhow::Ok(())
+    })?;
+    let mut client = RawNats::connect(site.nats()?)?;
+    eventually_blocking("the manager answers", soon, || {
+        client
+            .request("svc.rpc.manager.obs1.v1.health", b"", soon)
+            .map(drop)
     })?;
     Ok(())
 }

@@ -41,7 +41,7 @@ fn start(scene: &Scene) -> Result<()> {
 
     output::heading("3. One list of all of them, over NATS");
     // The manager came with the first service (Wants=); its first mirror takes a moment.
-    let both = ["hello_world.main", "weather_importer.main"];
+    let both = ["hello_world.main", "weather_importer.main", "1 running", "1 never-started"];
     scene.play(Step::inside("tcsctl list").shows(&both).within(5 * SECOND))?;
     scene.play(Step::outside("tcsctl list").shows(&both).within(SECOND))?;
     Ok(())
@@ -61,6 +61,8 @@ fn crash(scene: &Scene) -> Result<()> {
     output::line("\n(outside) the subscriber has, in ms after the kill:");
     events.show_until(&["crashed.hello_world.main"], killed, SECOND)?;
     events.show_until(&["start.hello_world.main"], killed, 5 * SECOND)?;
+    let told = Step::outside("tcsctl events -n 4 hello_world").shows(&["crashed", "restarting", "ready"]);
+    scene.play(told.within(5 * SECOND))?;
     let again = Step::inside("tcsctl status hello_world").shows(&["active (running)", "Restarts: 1"]);
     scene.play(again.within(5 * SECOND))?;
     Ok(())

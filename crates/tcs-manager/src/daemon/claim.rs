@@ -8,6 +8,7 @@ use tcs_bus::{Bus, Kv, KvEntry, KvError};
 use tcs_wire::{Bucket, ServiceId, WireTime};
 
 use super::error::ManagerError;
+use super::store::open;
 use crate::mirror::Identity;
 
 /// Time between renewals; a host that is gone is known to be within three of them.
@@ -60,10 +61,11 @@ pub(super) struct Claim {
     mine: Entry,
     /// The revision that is ours, once there is one.
     revision: Option<u64>,
+    makes_bucket: bool,
 }
 
 impl Claim {
-    pub(super) fn new(identity: &Identity) -> Self {
+    pub(super) fn new(identity: &Identity, makes_bucket: bool) -> Self {
         let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
         let mine = Entry {
             holder: identity.manager.to_string(),
@@ -80,6 +82,7 @@ impl Claim {
             id: identity.manager.clone(),
             mine,
             revision: None,
+            makes_bucket,
         }
     }
 
@@ -97,7 +100,7 @@ impl Claim {
 
     /// Takes the claim or renews it.
     pub(super) async fn renew(&mut self, bus: &Bus) -> Result<Outcome, KvError> {
-        let kv = bus.kv(Bucket::Claims).await?;
+        let kv = open(bus, Bucket::Claims, self.makes_bucket).await?;
         self.mine.renewed = WireTime::now();
         if let Some(revision) = self.revision {
             match self.write(&kv, Some(revision)).await {

@@ -6,9 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tcs_bus::{Bus, Connection, Keep, Outgoing, Presence};
 use tcs_config::{ServiceEntry, Site};
-use tcs_wire::{
-    EventKind, MessageId, RegistryEvent, ServiceId, Snapshot, Status, UnitName, WireTime, end_words,
-};
+use tcs_wire::{EventKind, Exit, MessageId, RegistryEvent, ServiceId, Snapshot, Status, UnitName, end_words};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -18,6 +16,8 @@ use super::error::ManagerError;
 use super::keeper::{Keeper, News};
 use super::last_words::LastWords;
 use super::notify::Notifier;
+use super::own;
+use super::past::UnknownPast;
 use super::requests::Ask;
 use super::store::Store;
 use crate::mirror::{Declared, Effect, Identity, Mirror};
@@ -29,7 +29,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// A full reading of systemd.
-type Reading = (Vec<UnitState>, Vec<(UnitName, Option<String>)>);
+pub(super) type Reading = (Vec<UnitState>, Vec<(UnitName, Option<String>)>);
 
 /// What a task of the engine brought.
 enum Done {
@@ -51,6 +51,8 @@ pub(super) struct Engine {
     /// The one under way is too old already, or none is: read (again).
     read_again: bool,
     settle_at: Option<Instant>,
+    /// What an earlier run of the manager knew could not be had yet.
+    past: Option<UnknownPast>,
     connection: Option<Connection>,
     faults: Vec<String>,
     systemd_fault: Option<String>,
@@ -77,6 +79,7 @@ impl Engine {
             reading: false,
             read_again: false,
             settle_at: None,
+            past: None,
             connection: None,
             faults: Vec::new(),
             systemd_fault: None,
@@ -84,19 +87,28 @@ impl Engine {
     }
 
     /// Declares the services and reads systemd for the first time.
-    pub(super) async fn begin(&mut self, site: &Site, remembered: Option<Vec<Snapshot>>) -> Result<(), ManagerError> {
+    pub(super) async fn begin(
+        &mut self,
+        site: &Site,
+        remembered: Option<Vec<Snapshot>>,
+    ) -> Result<(), ManagerError> {
         self.own_event(EventKind::Declared, None);
         self.own_event(EventKind::Start, None);
+        let known = remembered.is_some();
         if let Some(remembered) = remembered {
             self.mirror.remember(remembered);
         }
-        let declared = site.services.iter().map(declared).collect();
+        let declared: Vec<Declared> = site.services.iter().map(declared).collect();
         for record in self.mirror.records() {
             self.store.know(Box::new(record.clone()));
         }
-        let effects = self.mirror.declare(declared, Timestamp::now());
+        let effects = self.mirror.declare(declared.clone(), Timestamp::now());
         self.carry_out(effects);
         let (units, files) = read(self.systemd.clone(), self.mirror.unloaded_units()).await?;
+        if !known {
+            let first = (units.clone(), files.clone());
+            self.past = Some(UnknownPast::new(declared, first));
+        }
         let effects = self.mirror.read(units, files, Timestamp::now());
         self.carry_out(effects);
         self.own_event(EventKind::Ready, None);
@@ -165,6 +177,7 @@ impl Engine {
                         self.faults = faults;
                         self.tell(notifier);
                     }
+                    News::Past(records) => self.recall(records),
                     News::Ousted(error) => break Err(error),
                 },
                 () = tick(&mut watchdog) => notifier.alive(),
@@ -247,11 +260,20 @@ impl Engine {
                     event,
                     message_id,
                 } => {
-                    if kind == EventKind::Start {
+                    if kind == EventKind::Start && event.late.is_none() {
                         self.last_words.alive(&id);
                     }
                     log_event(kind, &id, &event);
-                    self.publish(kind, &id, &event, message_id);
+                    match &mut self.past {
+                        // What is late goes first, once it is known.
+                        Some(past) => past.hold(Effect::Event {
+                            kind,
+                            id,
+                            event,
+                            message_id,
+                        }),
+                        None => self.publish(kind, &id, &event, message_id),
+                    }
                 }
                 Effect::Status { report, last_word } => self.last_words.say(report, last_word),
                 Effect::Put(record) => self.store.put(record),
@@ -263,6 +285,27 @@ impl Engine {
                     });
                 }
                 Effect::Resync => self.read_all(Duration::ZERO),
+            }
+        }
+    }
+
+    /// Tells what happened before this run of the manager, now that it is known what the earlier one knew, and then
+    /// what has happened since.
+    fn recall(&mut self, records: Vec<Snapshot>) {
+        let Some(past) = self.past.take() else {
+            return;
+        };
+        let (missed, held) = past.tell(&self.identity, records, &self.mirror);
+        self.carry_out(missed);
+        for effect in held {
+            if let Effect::Event {
+                kind,
+                id,
+                event,
+                message_id,
+            } = effect
+            {
+                self.publish(kind, &id, &event, message_id);
             }
         }
     }
@@ -327,33 +370,8 @@ impl Engine {
 
     /// Publishes an event of the manager itself, so that tools show it as they show a service.
     fn own_event(&self, kind: EventKind, exit: Option<Exit>) {
-        let Identity {
-            manager,
-            hostname,
-            boot_id,
-            run_id,
-            ..
-        } = &self.identity;
-        let mut event = RegistryEvent::new(kind, manager.as_str(), WireTime::now());
-        event.runner_id = Some(manager.to_string());
-        if kind == EventKind::Start {
-            (event.pid, event.hostname) = (Some(std::process::id()), Some(hostname.clone()));
-        }
-        event.exit_code = exit.map(|exit| i32::from(exit.code()));
-        if kind == EventKind::Stop {
-            event.reason = Some("terminated".to_owned());
-        }
-        if kind == EventKind::Crashed {
-            // As its unit has it: `Restart=always`, but for the codes that no restart heals.
-            let will_restart = !exit.is_some_and(|exit| NOT_RESTARTED.contains(&exit));
-            event.will_restart = Some(will_restart);
-            event.restart_policy = Some(RestartPolicy::Always);
-            if will_restart {
-                event.status = Some(Status::Error);
-            }
-        }
-        let message_id = MessageId::lifecycle(boot_id, run_id, kind, None);
-        self.publish(kind, manager, &event, message_id);
+        let (event, message_id) = own::event(&self.identity, kind, exit);
+        self.publish(kind, &self.identity.manager, &event, message_id);
     }
 
     fn publish(&self, kind: EventKind, id: &ServiceId, event: &RegistryEvent, message_id: MessageId) {

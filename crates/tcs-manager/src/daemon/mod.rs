@@ -15,6 +15,8 @@ mod identity;
 mod keeper;
 mod last_words;
 mod notify;
+mod own;
+mod past;
 mod requests;
 mod store;
 
@@ -93,7 +95,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Manage
         credentials: None,
     })
     .await?;
-    let mut claim = Claim::new(&identity);
+    let mut claim = Claim::new(&identity, site.manage_streams);
     let mut remembered = None;
     if bus.wait_connected(NATS_AT_START).await {
         notifier.status(&format!("asking whether {} runs elsewhere", identity.manager));
@@ -122,7 +124,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Manage
         },
     ));
     presence.set(Status::Startup, "reading systemd's units");
-    let store = Store::spawn(&bus, &identity.manager, &tasks, stop.clone());
+    let store = Store::spawn(&bus, &identity.manager, site.manage_streams, &tasks, stop.clone());
     let last_words = LastWords::spawn(&bus, &tasks, stop.clone());
     let (asks, asked) = mpsc::channel(64);
     let mut engine = Engine::new(
@@ -133,6 +135,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Manage
         last_words,
         Arc::clone(&presence),
     );
+    let past_unknown = remembered.is_none();
     if let Err(error) = engine.begin(&site, remembered).await {
         engine.farewell(Some(&error));
         end(&bus, &tasks, &stop).await;
@@ -141,7 +144,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Manage
     notifier.ready();
 
     let requests = requests::Requests::new(asks, systemd, Arc::clone(&presence), &site, &identity);
-    let keeper = Keeper::new(&bus, claim, store, requests, site.manage_streams);
+    let keeper = Keeper::new(&bus, claim, store, requests, &site, past_unknown);
     let outcome = engine.run(changes, asked, keeper, &notifier, stop.clone()).await;
 
     notifier.stopping();

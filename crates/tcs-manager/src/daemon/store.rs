@@ -37,6 +37,7 @@ impl Store {
     pub(super) fn spawn(
         bus: &Bus,
         manager: &ServiceId,
+        makes_buckets: bool,
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Self {
@@ -47,6 +48,7 @@ impl Store {
             messages: receiver,
             wanted: BTreeMap::new(),
             unwritten: BTreeSet::new(),
+            makes_buckets,
             kv: None,
         };
         tasks.spawn(async move { task.run(stop).await });
@@ -66,6 +68,15 @@ impl Store {
     /// Compares what the server has with what it should have, and writes the difference.
     pub(super) fn compare(&self) {
         let _ = self.0.send(Message::Compare);
+    }
+}
+
+/// Opens a bucket, and makes it first where the site leaves that to us (design decision 24).
+pub(super) async fn open(bus: &Bus, bucket: Bucket, make: bool) -> Result<Kv, KvError> {
+    if make {
+        bus.kv(bucket).await
+    } else {
+        bus.kv_existing(bucket).await
     }
 }
 
@@ -100,6 +111,7 @@ struct Task {
     messages: mpsc::UnboundedReceiver<Message>,
     wanted: BTreeMap<String, Vec<u8>>,
     unwritten: BTreeSet<String>,
+    makes_buckets: bool,
     kv: Option<Kv>,
 }
 
@@ -158,9 +170,16 @@ impl Task {
                 () = due => {
                     compare_at = None;
                     // A pause for breath while the server is away; its return asks for the comparison.
-                    if self.bus.is_connected() && let Err(error) = self.compare().await {
-                        tracing::warn!(%error, "cannot read the mirror; tried again");
-                        compare_at = Some(tokio::time::Instant::now() + PAUSE);
+                    if self.bus.is_connected() {
+                        match self.compare().await {
+                            Ok(()) => {}
+                            // The keeper tells it, and asks again.
+                            Err(KvError::Stream(StreamsError::NoStream(_))) if !self.makes_buckets => {}
+                            Err(error) => {
+                                tracing::warn!(%error, "cannot read the mirror; tried again");
+                                compare_at = Some(tokio::time::Instant::now() + PAUSE);
+                            }
+                        }
                     }
                 }
                 () = stop.cancelled(), if idle || !self.bus.is_connected() => return,
@@ -182,7 +201,7 @@ impl Task {
     }
 
     async fn compare(&mut self) -> Result<(), KvError> {
-        let kv = self.bus.kv(Bucket::State).await?;
+        let kv = open(&self.bus, Bucket::State, self.makes_buckets).await?;
         let mut missing: BTreeSet<&String> = self.wanted.keys().collect();
         let mut unwritten = Vec::new();
         for KvEntry { key, value, .. } in kv.entries().await? {

@@ -108,10 +108,10 @@ impl Run {
     /// Works out what happened, oldest first.
     pub(super) fn advance(&mut self, unit: &UnitState, circumstances: Circumstances) -> Vec<Happening> {
         let Circumstances {
-            asked,
             job_pending,
             settled,
             late,
+            ..
         } = circumstances;
         let mut told = Vec::new();
         if is_passing(unit) || self.is_leaving_wait(unit, job_pending) {
@@ -286,11 +286,7 @@ impl Run {
                 _ if late => None,
                 _ => Some(StopReason::Completed),
             };
-            self.happening(
-                EventKind::Stop,
-                at,
-                Detail { reason, ..detail },
-            )
+            self.happening(EventKind::Stop, at, Detail { reason, ..detail })
         } else {
             let detail = Detail {
                 will_restart: self.will_restart,
@@ -315,18 +311,18 @@ impl Run {
             return;
         }
         self.failed = true;
-        // After the limit systemd 252 leaves Result as the last run had it.
-        let result = if self.waited {
-            "start-limit-hit".to_owned()
+        // After the limit systemd 252 leaves Result as the last run had it, and counts the restart that it refused.
+        let (result, restarts) = if self.waited {
+            ("start-limit-hit".to_owned(), self.restarts)
         } else {
-            unit.result.clone()
+            (unit.result.clone(), unit.n_restarts)
         };
         let at = unit.inactive_enter.unwrap_or_else(|| changed(unit));
         let exit_code = unit.exit_code().filter(|_| self.started);
         let detail = Detail {
             result: Some(result),
             exit_code,
-            restarts: unit.n_restarts,
+            restarts,
             ..Detail::default()
         };
         // A start that is refused begins no run of its own.

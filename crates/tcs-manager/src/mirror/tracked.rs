@@ -183,13 +183,7 @@ impl Tracked {
     }
 
     /// Takes over a unit's properties as a whole.
-    pub(super) fn read(
-        &mut self,
-        unit: UnitState,
-        sight: Sight,
-        teller: &Teller,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn read(&mut self, unit: UnitState, sight: Sight, teller: &Teller, effects: &mut Vec<Effect>) {
         let slot = self.slot(unit.kind());
         if slot.loaded && unit.state_change_monotonic < slot.state.state_change_monotonic {
             // A signal that was newer than this answer has been here before it.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,9 +14,10 @@ use zbus::message::Message;
 use zbus::{Connection, DynamicType, MessageStream, OwnedObjectPath, Variant, connection};
 
 use super::error::SystemdError;
+use super::files::UnitFiles;
 use super::jobs::{Job, JobTable, JobVerb};
 use super::path::unit_path;
-use super::properties::Properties;
+use super::properties::{Properties, Value, value};
 use super::signals::{Change, forward, subscribe};
 use super::state::{ClockReading, UnitState};
 
@@ -78,6 +80,7 @@ struct Inner {
     free_jobs: Arc<Semaphore>,
     version: String,
     _forwarder: AbortOnDropHandle<()>,
+    _files: Option<AbortOnDropHandle<()>>,
 }
 
 /// The changes of the suite's units, in systemd's order.
@@ -124,6 +127,7 @@ impl Systemd {
 
         let jobs = Arc::new(Mutex::new(JobTable::default()));
         let (sender, receiver) = mpsc::unbounded_channel();
+        let files = follow_files(&calls, sender.clone()).await;
         let forwarder = tokio::spawn(forward(stream, owner, Arc::clone(&jobs), sender));
         let inner = Inner {
             calls,
@@ -132,6 +136,7 @@ impl Systemd {
             free_jobs: Arc::new(Semaphore::new(MAX_JOBS)),
             version,
             _forwarder: AbortOnDropHandle::new(forwarder),
+            _files: files,
         };
         Ok((
             Self {
@@ -333,21 +338,47 @@ where
         .map_err(|source| SystemdError::Protocol { what, source })
 }
 
-async fn version(connection: &Connection) -> Result<String, SystemdError> {
-    let reply = call(connection, SYSTEMD_PATH, PROPERTIES, "Get", &(MANAGER, "Version")).await?;
+/// Reads a property of systemd itself.
+async fn property(connection: &Connection, name: &'static str) -> Result<Value, SystemdError> {
+    let reply = call(connection, SYSTEMD_PATH, PROPERTIES, "Get", &(MANAGER, name)).await?;
     let body = reply.body();
-    let value: Variant<'_> = body.deserialize().map_err(|source| SystemdError::Protocol {
-        what: "Version",
-        source,
-    })?;
-    let found = match value {
-        Variant::Str(text) => text.to_string(),
-        _ => {
-            return Err(SystemdError::Protocol {
-                what: "Version",
-                source: zbus::Error::IncorrectType,
-            });
+    let found: Variant<'_> = body
+        .deserialize()
+        .map_err(|source| SystemdError::Protocol { what: name, source })?;
+    value(&found).ok_or_else(|| wrong_type(name))
+}
+
+fn wrong_type(what: &'static str) -> SystemdError {
+    SystemdError::Protocol {
+        what,
+        source: zbus::Error::IncorrectType,
+    }
+}
+
+/// Watches the files of units; without a watch all works but that a file that systemd has not read yet is seen late.
+async fn follow_files(
+    connection: &Connection,
+    changes: mpsc::UnboundedSender<Change>,
+) -> Option<AbortOnDropHandle<()>> {
+    let directories = match property(connection, "UnitPath").await {
+        Ok(Value::List(paths)) => paths.into_iter().map(PathBuf::from).collect(),
+        other => {
+            tracing::warn!(?other, "systemd does not say where its units are");
+            return None;
         }
+    };
+    match UnitFiles::watch(directories) {
+        Ok(files) => Some(AbortOnDropHandle::new(tokio::spawn(files.tell(changes)))),
+        Err(error) => {
+            tracing::warn!(%error, "cannot watch the files of units");
+            None
+        }
+    }
+}
+
+async fn version(connection: &Connection) -> Result<String, SystemdError> {
+    let Value::Text(found) = property(connection, "Version").await? else {
+        return Err(wrong_type("Version"));
     };
     if major(&found).is_some_and(|major| major < OLDEST_VERSION) {
         return Err(SystemdError::TooOld {

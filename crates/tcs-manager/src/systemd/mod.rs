@@ -6,6 +6,7 @@
 
 mod calls;
 mod error;
+mod files;
 mod jobs;
 mod path;
 mod properties;

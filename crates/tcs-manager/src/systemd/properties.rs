@@ -112,7 +112,7 @@ impl Properties {
     }
 }
 
-fn value(variant: &Variant<'_>) -> Option<Value> {
+pub(super) fn value(variant: &Variant<'_>) -> Option<Value> {
     Some(match variant {
         Variant::Str(text) => Value::Text(text.to_string()),
         Variant::Bool(flag) => Value::Flag(*flag),

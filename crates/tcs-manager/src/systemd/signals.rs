@@ -56,7 +56,7 @@ pub enum Change {
     /// systemd reads its configuration again (true), or has done so (false). In between it drops and re-creates every
     /// unit, which means nothing.
     Reloading(bool),
-    /// Units were enabled or disabled.
+    /// Units were enabled or disabled, or their files written.
     UnitFilesChanged,
     /// systemd has left the bus or come back to it, as on `daemon-reexec`.
     OwnerChanged {

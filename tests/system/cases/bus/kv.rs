@@ -1,5 +1,6 @@
 //! Key-value buckets.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -15,6 +16,7 @@ pub(super) fn tests() -> Vec<Case> {
         Case::lab("a_bucket_is_made_and_opened", made),
         Case::lab("who_writes_second_is_told", conflicts),
         Case::lab("a_whole_bucket_is_read_at_once", entries),
+        Case::lab("a_bucket_that_changes_is_read_whole", entries_while_they_change),
         Case::lab("changes_of_a_bucket_are_followed", follow),
     ]
 }
@@ -85,6 +87,45 @@ fn entries(_: &Lab) -> Result<()> {
             ensure!(entries[0].key == "manager.obs1.s0.main", "{}", entries[0].key);
         }
         Ok(())
+    })
+}
+
+/// What is replaced between the count and the reading is delivered at another place: each key is there once all the same.
+fn entries_while_they_change(_: &Lab) -> Result<()> {
+    const KEYS: usize = 40;
+    let server = server(&NatsOptions::default())?;
+    block_on(async {
+        let (bus, other) = (
+            connected(&server, "manager.obs1").await?,
+            connected(&server, "reader").await?,
+        );
+        let bucket = bus.kv(Bucket::State).await?;
+        for key in 0..KEYS {
+            bucket.put(&format!("manager.obs1.x.{key}"), "0").await?;
+        }
+        let replace = async {
+            for round in 1_u64.. {
+                for key in 0..KEYS {
+                    bucket
+                        .put(&format!("manager.obs1.x.{key}"), round.to_string())
+                        .await?;
+                }
+            }
+            anyhow::Ok(())
+        };
+        let read = async {
+            for _ in 0..60 {
+                let entries = other.kv_entries(Bucket::State).await?;
+                let keys: BTreeSet<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+                ensure!(keys.len() == KEYS, "{} of {KEYS} keys", keys.len());
+                ensure!(entries.len() == KEYS, "{} entries of {KEYS} keys", entries.len());
+            }
+            Ok(())
+        };
+        tokio::select! {
+            failed = replace => failed,
+            outcome = read => outcome,
+        }
     })
 }
 

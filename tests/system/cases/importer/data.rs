@@ -15,8 +15,13 @@ pub(super) const ALL: &str = "/var/lib/weather/all";
 pub(super) const SURFRAD_STATION: &str = "alamosa";
 /// Its records: one a minute.
 pub(super) const SURFRAD_RECORDS: usize = 1440;
-/// What is refused in the console's file: line, and a part of the reason.
-pub(super) const REFUSED: [(u64, &str); 4] = [(8, "temp_c"), (9, "wind_dir"), (10, "fields"), (12, "future")];
+/// What is refused in the console's file: line, and the name under which the reason is expected.
+pub(super) const REFUSED: [(u64, &str); 4] = [
+    (8, "22:04"),
+    (9, "22:05"),
+    (10, "22:06"),
+    (12, "2027-11-22T22:08"),
+];
 /// The console's records in the order of their publication: a late one is published all the same.
 pub(super) const CONSOLE_MINUTES: [&str; 6] = ["22:00", "22:01", "22:03", "22:02", "22:07", "22:09"];
 
@@ -109,6 +114,14 @@ impl Expected {
                 ensure!(near, "{name}: {quantity} is {seen:?}, not {value:?}");
             }
         }
+        Ok(())
+    }
+
+    /// Checks the reason for a refused line of the console's file.
+    pub(super) fn check_refused(&self, name: &str, said: &str) -> Result<()> {
+        let expected = self.0["station.csv"]["malformed"][name].as_str();
+        let expected = expected.with_context(|| format!("nothing is expected of {name}"))?;
+        ensure!(said.contains(expected), "{name}: `{said}`, not `{expected}`");
         Ok(())
     }
 }

@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use tcs_system_tests::{Case, Site};
+use tcs_wire::EventKind;
 
 use super::{UNITS, difference, fresh, listing};
-use crate::observe::{Unit, start};
+use crate::observe::{Told, Unit, start};
 
 pub(super) fn tests() -> Vec<Case> {
     vec![Case::own("comes_goes_and_leaves_no_trace", fresh, comes_and_goes)]
@@ -30,6 +31,9 @@ fn comes_and_goes(site: &Site) -> Result<()> {
     );
     Unit::read(site, "tcs@hello_world.service")?
         .has(&[("ActiveState", "active"), ("SubState", "running")])?;
+    // It was there before the manager that it brought, and its story is told all the same.
+    let story = [EventKind::Start, EventKind::Ready];
+    Told::until(site, "hello_world.main", |told| told.happened(&story))?;
     ensure!(
         start(site, "tcs.target")? == 0,
         "`systemctl start tcs.target` fails"

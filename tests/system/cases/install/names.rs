@@ -68,10 +68,7 @@ fn an_undeclared_instance(lab: &Lab) -> Result<()> {
         let running = Unit::read(site, unit)?;
         running.has(&[("ActiveState", "active"), ("DropInPaths", "")])?;
         let pid = running.get("MainPID")?;
-        let command = site
-            .machine
-            .run_ok(&["tr", "\\0", " ", &format!("/proc/{pid}/cmdline")]);
-        let command = command.or_else(|_| site.machine.run_ok(&["cat", &format!("/proc/{pid}/cmdline")]))?;
+        let command = site.machine.run_ok(&["cat", &format!("/proc/{pid}/cmdline")])?;
         let command = command.replace('\0', " ");
         ensure!(
             command.trim() == "/usr/lib/tcs/services/hello_world --id hello_world.spare",

@@ -29,7 +29,7 @@ struct Mistake {
     advice: &'static str,
 }
 
-const MISTAKES: [Mistake; 4] = [
+const MISTAKES: [Mistake; 5] = [
     Mistake {
         instead_of: "    message: Good evening",
         written: "    mesage: Good evening",
@@ -50,6 +50,13 @@ const MISTAKES: [Mistake; 4] = [
         place: "6:11",
         message: "`helo_world`",
         advice: "did you mean `hello_world`?",
+    },
+    Mistake {
+        instead_of: "services:\n",
+        written: "services:\n  - {type: tool, exec: /nowhere/tool}\n",
+        place: "6:24",
+        message: "there is no program `/nowhere/tool`",
+        advice: "write the path from `/` on of a program that is there",
     },
     Mistake {
         instead_of: "\"03:00\"",

@@ -28,8 +28,6 @@ fn away_at_the_start(site: &Site) -> Result<()> {
     let server = site.nats()?;
     server.stop()?;
     site.install()?;
-    site.machine
-        .run_ok(&["systemctl", "start", "tcs-manager.service"])?;
     let (well, finish, required) = (
         unit_of("misfit.well")?,
         unit_of("misfit.finish")?,

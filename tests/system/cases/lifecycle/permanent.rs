@@ -25,6 +25,7 @@ pub(super) fn tests() -> Vec<Case> {
         Case::lab("an_error_in_a_task_ends_the_service", an_error_in_a_task),
         Case::lab("a_panic_ends_with_70", a_panic),
         Case::lab("a_crash_is_restarted_until_the_limit", a_crash_is_restarted),
+        Case::lab("a_failed_service_starts_again", a_failed_service_starts_again),
         Case::lab("a_service_that_finishes_is_completed", a_finished_service),
         Case::lab("log_lines_carry_their_service", log_lines_carry_their_service),
     ]
@@ -198,6 +199,34 @@ fn a_crash_is_restarted(lab: &Lab) -> Result<()> {
         );
         told.last_is(Status::Failed, "started too often")?;
         Unit::read(site, &unit)?.has(&[("ActiveState", "failed"), ("ExecMainStatus", "3")])
+    })
+}
+
+/// systemd tells the new process while the unit still counts as failed.
+fn a_failed_service_starts_again(lab: &Lab) -> Result<()> {
+    on_site(lab, |site| {
+        let id = "misfit.again";
+        let unit = unit_of(id)?;
+        ensure!(start(site, &unit)? == 0, "it does not start");
+        site.machine
+            .run_ok(&["systemctl", "kill", "--signal=KILL", &unit])?;
+        let first = [Started, Ready, Crashed, Failed];
+        let told = Told::ended(site, id, &first)?;
+        let crashed = told.event(Crashed)?;
+        ensure!(
+            crashed.exit_code == Some(-9) && crashed.result.as_deref() == Some("signal"),
+            "{crashed:?}"
+        );
+        told.last_is(Status::Failed, "killed by SIGKILL")?;
+
+        ensure!(start(site, &unit)? == 0, "it does not start again");
+        Told::until(site, id, |told| {
+            told.happened(&[&first[..], &[Started, Ready]].concat())?;
+            told.last_is(Status::Ok, "running")
+        })?;
+        site.machine.run_ok(&["systemctl", "stop", &unit])?;
+        Told::ended(site, id, &[&first[..], &[Started, Ready, Stop]].concat())?;
+        Unit::read(site, &unit)?.has(&[("ActiveState", "inactive"), ("Result", "success")])
     })
 }
 

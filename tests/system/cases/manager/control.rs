@@ -87,7 +87,6 @@ fn outcomes(site: &Site) -> Result<()> {
     // Once it has given up, a person who starts it begins its count anew.
     done(site, "start", "misfit.limit", "").ok();
     becomes(site, "tcs@misfit.limit", "ActiveState", "failed")?;
-    becomes(site, "tcs@misfit.limit", "NRestarts", "1")?;
     let again = command(site, "start", "misfit.limit", "")?;
     ensure!(
         again["error"] != "not_permitted" && again["message"] != "start-limit-hit",

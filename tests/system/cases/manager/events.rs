@@ -66,7 +66,7 @@ fn signals(machine: &Machine) -> Result<Receiver<Instant>> {
                 .path(HELLO_PATH)
                 .build()?;
             let mut signals = MessageStream::for_match_rule(rule, &connection, None).await?;
-            drop(ready.send(()));
+            ready.send(()).ok();
             while let Some(Ok(_)) = signals.next().await {
                 if tell.send(Instant::now()).is_err() {
                     break;

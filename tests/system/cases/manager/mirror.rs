@@ -9,6 +9,7 @@ use tcs_system_tests::{Case, Site, SiteConfig};
 use tcs_testkit::{eventually_blocking, inside};
 use tcs_wire::{Bucket, Snapshot, TimerSnapshot, UnitSnapshot, WireTime};
 
+use super::tape::stored_events;
 use super::{MANAGER, SOON, answers, becomes, installed, kill, main_pid, systemctl};
 
 const SYSTEMD: [&str; 2] = ["org.freedesktop.systemd1", "/org/freedesktop/systemd1"];
@@ -74,6 +75,19 @@ fn goes_through(site: &Site) -> Result<()> {
         "the manager did not say that D-Bus is away:\n{log}"
     );
     answers(site)?;
+    let events = stored_events(site, "manager.obs1")?;
+    let crashed = events.iter().find(|(event, _)| event["event"] == "crashed");
+    let crashed = &crashed
+        .with_context(|| format!("its end was not told: {events:#?}"))?
+        .0;
+    ensure!(
+        crashed["exit_code"] == 69 && crashed["will_restart"] == true,
+        "{crashed}"
+    );
+    ensure!(
+        crashed["status"] == "error" && crashed["restart_policy"] == "always",
+        "{crashed}"
+    );
     systemctl(site, &["start", "tcs@misfit.idle"])?;
     equals_systemctl(site, "after a restart of D-Bus")?;
     Ok(())

@@ -30,9 +30,12 @@ fn away(lab: &Lab) -> Result<()> {
     let server = site.nats()?;
     server.stop()?;
     site.install()?;
+    // As at boot: the service is up before the manager looks for the first time, and NATS comes last.
+    systemctl(&site, &["mask", "--runtime", MANAGER])?;
+    systemctl(&site, &["start", HELLO_UNIT])?;
+    systemctl(&site, &["unmask", "--runtime", MANAGER])?;
     systemctl(&site, &["start", MANAGER])?;
     ensure!(property(&site, MANAGER, "StatusText")?.contains("NATS away since"));
-    systemctl(&site, &["start", HELLO_UNIT])?;
     kill(&site, HELLO_UNIT)?;
     becomes(&site, HELLO_UNIT, "NRestarts", "1")?;
     becomes(&site, HELLO_UNIT, "ActiveState", "active")?;
@@ -48,6 +51,14 @@ fn away(lab: &Lab) -> Result<()> {
         "ready",
     ];
     stored(&site, &first)?;
+    let events = stored_events(&site, HELLO)?;
+    ensure!(
+        events
+            .iter()
+            .map(|(event, _)| event["late"] == true)
+            .eq([false, true, true, false, false, false, false]),
+        "{events:#?}"
+    );
     equals_systemctl(&site, "when NATS came")?;
     becomes(
         &site,
@@ -231,5 +242,73 @@ fn second(site: &Site) -> Result<()> {
         words_once(&events)? == ["declared", "start", "ready"],
         "{events:#?}"
     );
-    Ok(())
+
+    // Another host of the same name: it renews its claim, so it is alive, whatever the clocks say.
+    let other = Other::start(site)?;
+    becomes(site, MANAGER, "ActiveState", "failed")?;
+    ensure!(property(site, MANAGER, "ExecMainStatus")? == "75");
+    ensure!(
+        !site
+            .machine
+            .run(&["systemctl", "start", MANAGER])?
+            .status
+            .success()
+    );
+    logs(
+        site,
+        MANAGER,
+        "another manager.obs1 is running on `dome7` (pid 4711)",
+    )?;
+    let events = stored_events(site, "manager.obs1")?;
+    ensure!(
+        words_once(&events)? == ["declared", "start", "ready"],
+        "it spoke for the other: {events:#?}"
+    );
+    // One that does not renew it any more is gone.
+    drop(other);
+    systemctl(site, &["start", MANAGER])?;
+    logs(site, MANAGER, "taking over the claim of a manager that is gone")?;
+    answers(site)
+}
+
+/// A manager on another host, as far as its claim shows: it is renewed until this is dropped.
+struct Other {
+    end: Option<std::sync::mpsc::Sender<()>>,
+    renewing: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Other {
+    fn start(site: &Site) -> Result<Self> {
+        let mut client = tcs_testkit::RawNats::connect(site.nats()?)?;
+        let (end, ended) = std::sync::mpsc::channel();
+        let renewing = std::thread::spawn(move || {
+            for renewal in 0.. {
+                let claim = serde_json::json!({
+                    "holder": "manager.obs1", "host": "dome7", "pid": 4711, "boot_id": "b0", "invocation_id": "i0",
+                    "epoch": 7, "renewed": [2026, 1, 1, 0, 0, renewal % 60, 0],
+                });
+                let subject = "$KV.tcs_claims.manager.obs1";
+                let written = client.publish(subject, None, claim.to_string().as_bytes());
+                let period = std::time::Duration::from_secs(1);
+                if written.is_err()
+                    || ended.recv_timeout(period) != Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+                {
+                    return;
+                }
+            }
+        });
+        Ok(Self {
+            end: Some(end),
+            renewing: Some(renewing),
+        })
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(renewing) = self.renewing.take() {
+            renewing.join().ok();
+        }
+    }
 }

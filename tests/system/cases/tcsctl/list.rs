@@ -81,7 +81,7 @@ fn table_and_json(site: &Site) -> Result<()> {
     );
     let service = row(&listed, id)?;
     ensure!(
-        service["state"] == "running" && service["pid"].to_string() == pid,
+        service["state"] == "running" && service["pid"] == pid.parse::<u64>()?,
         "{service}"
     );
     ensure!(

@@ -94,7 +94,7 @@ fn shows(site: &Site) -> Result<()> {
     ensure!(listed["source"] == "systemd", "{listed}");
     let hello = row(&listed, "hello_world.main")?;
     ensure!(
-        hello["state"] == "running" && hello["pid"].to_string() == pid && hello["certain"] == true,
+        hello["state"] == "running" && hello["pid"] == pid.parse::<u64>()? && hello["certain"] == true,
         "{hello}"
     );
     ensure!(

@@ -286,6 +286,24 @@ fn the_first_sight_of_a_running_service_is_no_news() {
 }
 
 #[test]
+fn what_came_up_before_anybody_ever_looked_is_told_late() {
+    let mut machine = Machine::new();
+    machine.mirror.remember(Vec::new());
+    machine.told.clear();
+    let mut running = Machine::new().listed();
+    running.start(5_000_000, "aa", 38);
+    let effects = machine.mirror.read(vec![running.unit.whole()], Vec::new(), now());
+    machine.told.extend(effects);
+    assert_eq!(machine.events(), [Start, Ready]);
+    assert_eq!(
+        (machine.event(Start).late, machine.event(Start).pid),
+        (Some(true), Some(38))
+    );
+    assert_eq!(machine.message_ids(), ["tcs:b00:aa:start", "tcs:b00:aa:ready"]);
+    assert_eq!(machine.statuses(), []);
+}
+
+#[test]
 fn a_restart_that_never_comes_is_noticed() {
     let mut machine = Machine::new().listed();
     machine.start(5_000_000, "aa", 38);

@@ -436,6 +436,45 @@ fn a_job_tells_its_run_with_duration_and_trigger() {
 }
 
 #[test]
+fn a_job_started_by_hand_right_after_its_timer_is_so_started() {
+    let mut machine = Machine::declaring(Kind::Job).listed();
+    let timer = machine.timer.name.clone();
+    let elapsed = vec![("LastTriggerUSec", number(BOOT + 4_999_000))];
+    for (complete, values) in [(false, elapsed), (true, vec![("ActiveState", text("active"))])] {
+        let unit = timer.clone();
+        machine.hear(Change::Properties {
+            unit,
+            complete,
+            properties: Properties::of(values),
+            clock: clock(),
+        });
+    }
+    for (at, invocation, trigger) in [(5_000_000, "aa", "timer"), (6_000_000, "bb", "manual")] {
+        machine.starting(at, invocation, 48);
+        machine.main_ends(at + 300_000, 1, 0, "success");
+        machine.unit.state(at + 300_400, "inactive", "dead", &[]);
+        machine.signal();
+        assert_eq!(machine.event(Start).trigger.as_deref(), Some(trigger));
+        assert_eq!(machine.event(Stop).trigger.as_deref(), Some(trigger));
+    }
+}
+
+#[test]
+fn a_service_that_says_that_it_stops_by_itself_is_completed() {
+    let mut machine = Machine::new().listed();
+    machine.start(5_000_000, "aa", 38);
+    machine.told.clear();
+    // STOPPING=1, and no job that asks for it.
+    machine.unit.state(6_000_000, "deactivating", "stop-sigterm", &[]);
+    machine.signal();
+    machine.main_ends(6_000_500, 1, 0, "success");
+    machine.unit.state(6_000_900, "inactive", "dead", &[]);
+    machine.signal();
+    assert_eq!(machine.events(), [Stopping, Stop]);
+    assert_eq!(machine.event(Stop).reason.as_deref(), Some("completed"));
+}
+
+#[test]
 fn a_job_that_fails_is_crashed_and_failed() {
     let mut machine = Machine::declaring(Kind::Job).listed();
     machine.starting(5_000_000, "aa", 48);
