@@ -1,13 +1,13 @@
 //! `cargo xtask bench`: the figures that the project promises, measured on the release build.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use tcs_testkit::{
     Consent, Contents, Machine, MachineConfig, NatsOptions, NatsServer, Prerequisites, Profile, Stage, cargo,
-    eventually_blocking,
+    eventually_blocking, target_dir,
 };
 
 use crate::output;
@@ -53,21 +53,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// The program that measures crashes speaks D-Bus: it lives with the system tests, so that `xtask` itself builds fast.
 fn crash(dev: bool) -> Result<ExitCode> {
-    let mut command = cargo();
-    command.args([
-        "run",
-        "--locked",
-        "--package",
-        "tcs-system-tests",
-        "--bin",
-        "bench_crash",
-    ]);
-    command.args(if dev {
-        ["--", "--dev"].as_slice()
-    } else {
-        &["--release"]
-    });
-    let status = command.status().context("cannot run cargo")?;
+    let mut build = cargo();
+    // With all of the workspace's features, as the stage is built: else dependencies are compiled twice.
+    build.args(["build", "--locked", "--workspace", "--bin", "bench_crash"]);
+    if !dev {
+        build.arg("--release");
+    }
+    if !build.status().context("cannot run cargo")?.success() {
+        bail!("bench_crash does not build; cargo's messages are above");
+    }
+    let profile = if dev { "debug" } else { "release" };
+    let mut measure = Command::new(target_dir().join(profile).join("bench_crash"));
+    if dev {
+        measure.arg("--dev");
+    }
+    let status = measure.status().context("cannot run bench_crash")?;
     Ok(if status.success() {
         ExitCode::SUCCESS
     } else {

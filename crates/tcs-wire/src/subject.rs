@@ -113,7 +113,7 @@ pub enum Bucket {
     State,
     /// Configuration by NATS.
     Config,
-    /// Who runs what: `SERVICE_ID` -> claim.
+    /// Who runs what: `SERVICE_ID` -> claim; so far only managers claim their ids (design decision 25).
     Claims,
 }
 

@@ -355,7 +355,7 @@ impl Run {
 
 /// Returns whether the unit is in the middle of a start: systemd tells the new process before the new state.
 pub(super) fn is_passing(unit: &UnitState) -> bool {
-    unit.active_state == "inactive" && unit.main_pid != 0
+    matches!(unit.active_state.as_str(), "inactive" | "failed") && unit.main_pid != 0
 }
 
 fn is_down(unit: &UnitState) -> bool {

@@ -24,7 +24,8 @@ What the parts of tcs say to each other on NATS. Subjects and shapes are those o
 the services built on it, so that both live on one bus. `P` is the subject prefix, `svc` unless the site sets another.
 
 Writers are strict, readers are lenient: a missing `meta`, an unknown key or a bare `NaN` stops nobody, and a message
-that cannot be read is passed over.";
+that cannot be read is passed over. A numbered design decision is explained in [design.md](design.md); what the Python side
+itself does stands in [peers.md](peers.md).";
 
 const ENVELOPE: &str = "\
 ## Envelope
@@ -194,7 +195,10 @@ fn buckets() -> String {
                 "`defaults`, `type.TYPE`, `service.SERVICE_ID`, `host.HOST`",
                 "reserved",
             ),
-            Bucket::Claims => ("`SERVICE_ID`", "reserved"),
+            Bucket::Claims => (
+                "`MANAGER_ID`",
+                "which process is that manager; keys `SERVICE_ID` are reserved",
+            ),
         };
         let _ = writeln!(table, "| `{}` | {key} | {value} |", bucket.as_str());
     }

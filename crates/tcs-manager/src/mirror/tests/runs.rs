@@ -155,6 +155,37 @@ fn without_a_restart_a_crash_is_crashed_and_failed_with_one_status() {
 }
 
 #[test]
+fn a_failed_service_that_is_started_again_has_not_failed_again() {
+    let mut machine = Machine::new();
+    machine.unit.main(&[("Restart", text("no"))]);
+    let mut machine = machine.listed();
+    machine.start(5_000_000, "aa", 38);
+    machine.main_ends(6_000_000, 1, 7, "exit-code");
+    machine.fails(6_001_000);
+    machine.told.clear();
+    // systemd tells the new process first, while the unit still is as it was.
+    machine.hear(Change::JobNew {
+        id: 7,
+        unit: machine.unit.name.clone(),
+    });
+    machine.unit.main(&[
+        ("MainPID", number(50)),
+        ("ExecMainPID", number(50)),
+        ("ExecMainStartTimestamp", number(BOOT + 8_000_000)),
+        ("ExecMainExitTimestamp", number(0)),
+        ("ExecMainCode", number(0)),
+        ("ExecMainStatus", number(0)),
+        ("Result", text("success")),
+    ]);
+    Fake::set(&mut machine.unit.unit, &[("InvocationID", text("bb"))]);
+    machine.signal();
+    assert_eq!(machine.told, []);
+    machine.start(8_000_000, "bb", 50);
+    assert_eq!(machine.events(), [Start, Ready]);
+    assert_eq!(machine.statuses(), []);
+}
+
+#[test]
 fn an_exit_code_that_forbids_the_restart_is_final() {
     let mut machine = Machine::new();
     let forbidden = crate::systemd::ExitSet {
