@@ -66,7 +66,9 @@ impl fmt::Display for EventKind {
 }
 
 /// When a service that ended is started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
     /// Never.
@@ -142,7 +144,7 @@ pub struct RegistryEvent {
     /// On `declared` and `crashed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_policy: Option<RestartPolicy>,
-    /// On `crashed`.
+    /// On `crashed` and `failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub will_restart: Option<bool>,
     /// On `restarting`: counts from 1.

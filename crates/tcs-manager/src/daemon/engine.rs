@@ -1,17 +1,20 @@
 //! The loop that owns the mirror.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tcs_bus::{Bus, Connection, Keep, Outgoing, Presence};
-use tcs_config::{ServiceEntry, Site};
+use tcs_config::Site;
 use tcs_wire::{EventKind, Exit, MessageId, RegistryEvent, ServiceId, Snapshot, Status, UnitName, end_words};
-use tokio::sync::mpsc;
+use tokio::signal::unix::Signal;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::configuration;
 use super::error::ManagerError;
 use super::keeper::{Keeper, News};
 use super::last_words::LastWords;
@@ -20,7 +23,7 @@ use super::own;
 use super::past::UnknownPast;
 use super::requests::Ask;
 use super::store::Store;
-use crate::mirror::{Declared, Effect, Identity, Mirror};
+use crate::mirror::{Effect, Identity, Mirror};
 use crate::systemd::{Change, Changes, Systemd, SystemdError, UnitState};
 
 /// How long after a change the rest is written: what systemd is still in the middle of, and what can wait.
@@ -33,6 +36,7 @@ pub(super) type Reading = (Vec<UnitState>, Vec<(UnitName, Option<String>)>);
 
 /// What a task of the engine brought.
 enum Done {
+    Configuration(Result<Box<Site>, ManagerError>),
     All(Result<Reading, SystemdError>),
     One(UnitName, Result<Box<UnitState>, SystemdError>),
 }
@@ -56,6 +60,10 @@ pub(super) struct Engine {
     connection: Option<Connection>,
     faults: Vec<String>,
     systemd_fault: Option<String>,
+    /// Where the configuration is, and what is wrong with it since it was last taken over.
+    config: Option<PathBuf>,
+    config_fault: Option<String>,
+    declared: watch::Sender<Vec<ServiceId>>,
 }
 
 impl Engine {
@@ -66,6 +74,7 @@ impl Engine {
         store: Store,
         last_words: LastWords,
         presence: Arc<Presence>,
+        config: Option<PathBuf>,
     ) -> Self {
         Self {
             identity: identity.clone(),
@@ -83,7 +92,15 @@ impl Engine {
             connection: None,
             faults: Vec::new(),
             systemd_fault: None,
+            config,
+            config_fault: None,
+            declared: watch::Sender::new(Vec::new()),
         }
+    }
+
+    /// Returns the declared services, now and whenever the configuration changes.
+    pub(super) fn declared(&self) -> watch::Receiver<Vec<ServiceId>> {
+        self.declared.subscribe()
     }
 
     /// Declares the services and reads systemd for the first time.
@@ -98,7 +115,9 @@ impl Engine {
         if let Some(remembered) = remembered {
             self.mirror.remember(remembered);
         }
-        let declared: Vec<Declared> = site.services.iter().map(declared).collect();
+        let declared = configuration::declared(site);
+        self.declared
+            .send_replace(declared.iter().map(|entry| entry.id.clone()).collect());
         for record in self.mirror.records() {
             self.store.know(Box::new(record.clone()));
         }
@@ -127,6 +146,7 @@ impl Engine {
         &mut self,
         mut changes: Changes,
         mut asked: mpsc::Receiver<Ask>,
+        mut hangup: Signal,
         keeper: Keeper,
         notifier: &Notifier,
         stop: CancellationToken,
@@ -154,8 +174,10 @@ impl Engine {
                 Some(done) = self.work.join_next() => {
                     if let Ok(done) = done {
                         self.done(done);
+                        self.tell(notifier);
                     }
                 }
+                Some(()) = hangup.recv() => self.read_configuration(),
                 () = at(settle_at) => {
                     self.settle_at = None;
                     let effects = self.mirror.settle(Timestamp::now());
@@ -208,6 +230,10 @@ impl Engine {
         if matches!(change, Change::Reloading(_) | Change::OwnerChanged { .. }) {
             self.read_again = self.reading;
         }
+        if change == Change::Reloading(false) {
+            // An installation ends so: the configuration behind the units may be another.
+            self.read_configuration();
+        }
         let effects = self.mirror.change(change, Timestamp::now());
         self.carry_out(effects);
         self.settle_later();
@@ -221,6 +247,11 @@ impl Engine {
 
     fn done(&mut self, done: Done) {
         match done {
+            Done::Configuration(Ok(site)) => self.take_over(&site),
+            Done::Configuration(Err(error)) => {
+                tracing::error!("the configuration stays as it was: {error}");
+                self.config_fault = Some(format!("configuration not taken over: {error}"));
+            }
             Done::All(outcome) => {
                 self.reading = false;
                 match outcome {
@@ -249,6 +280,31 @@ impl Engine {
                 self.read_all(READ_AGAIN);
             }
         }
+    }
+
+    fn read_configuration(&mut self) {
+        let config = self.config.clone();
+        self.work.spawn_blocking(move || {
+            Done::Configuration(configuration::read(config.as_deref()).map(Box::new))
+        });
+    }
+
+    fn take_over(&mut self, site: &Site) {
+        let manager = site.manager_id();
+        self.config_fault = (manager != self.identity.manager
+            || site.nats.subject_prefix != *self.bus.prefix())
+        .then(|| "`host` or `subject_prefix` has changed: `systemctl restart tcs-manager`".to_owned());
+        let declared = configuration::declared(site);
+        self.declared
+            .send_replace(declared.iter().map(|entry| entry.id.clone()).collect());
+        let effects = self.mirror.declare(declared, Timestamp::now());
+        tracing::info!(
+            services = site.services.len(),
+            changed = effects.len(),
+            "configuration read again"
+        );
+        self.carry_out(effects);
+        self.read_all(Duration::ZERO);
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -351,7 +407,12 @@ impl Engine {
             }
             None => "NATS not yet asked".to_owned(),
         };
-        let fault = self.systemd_fault.iter().chain(&self.faults).next();
+        let fault = self
+            .systemd_fault
+            .iter()
+            .chain(&self.config_fault)
+            .chain(&self.faults)
+            .next();
         let mut line = format!(
             "{} units, {} running, {} failed; {nats}",
             counts.services, counts.running, counts.failed
@@ -390,16 +451,6 @@ async fn read(systemd: Systemd, mut names: Vec<UnitName>) -> Result<Reading, Sys
     names.retain(|name| !units.iter().any(|unit| unit.name == *name));
     let files = systemd.unit_file_states(names).await?;
     Ok((units, files))
-}
-
-fn declared(entry: &ServiceEntry) -> Declared {
-    Declared {
-        id: entry.id.clone(),
-        kind: entry.kind,
-        restart_policy: entry.restart.policy,
-        max_restarts: Some(entry.restart.max).filter(|max| *max != 0),
-        scheduled: entry.timer.is_some(),
-    }
 }
 
 fn log_event(kind: EventKind, id: &ServiceId, event: &RegistryEvent) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tcs_bus::{Bus, Connection, KvError, StreamFault, StreamsError};
 use tcs_config::Site;
 use tcs_wire::{Bucket, ServiceId, Snapshot};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +40,7 @@ pub(super) struct Keeper {
     manage_streams: bool,
     /// What an earlier run knew is still to be read.
     past_unknown: bool,
+    declared: watch::Receiver<Vec<ServiceId>>,
 }
 
 impl Keeper {
@@ -50,6 +51,7 @@ impl Keeper {
         requests: Requests,
         site: &Site,
         past_unknown: bool,
+        declared: watch::Receiver<Vec<ServiceId>>,
     ) -> Self {
         Self {
             bus: bus.clone(),
@@ -59,6 +61,7 @@ impl Keeper {
             manager: site.manager_id(),
             manage_streams: site.manage_streams,
             past_unknown,
+            declared,
         }
     }
 
@@ -96,6 +99,13 @@ impl Keeper {
                     Ok(()) => None,
                     Err(_) => return,
                 },
+                Ok(()) = self.declared.changed() => {
+                    // The answers for a new service are set up as all is at the beginning.
+                    if is_connected(&now) {
+                        set_up_at = Some(Instant::now());
+                    }
+                    None
+                }
                 () = due => {
                     let outcome = self.set_up(&news).await;
                     set_up_at = outcome.is_err().then(|| Instant::now() + pause);
@@ -159,8 +169,9 @@ impl Keeper {
             let _ = news.send(News::Past(past)).await;
         }
         self.store.compare();
+        let declared = self.declared.borrow().clone();
         self.requests
-            .answer(&self.bus)
+            .answer(&self.bus, &declared)
             .await
             .map_err(|error| one(&error))?;
         if faults.is_empty() {

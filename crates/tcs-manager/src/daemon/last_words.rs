@@ -169,7 +169,9 @@ impl Task {
         while self.waiting.first().is_some_and(|waiting| waiting.due <= now) {
             let Waiting { report, pid, .. } = self.waiting.remove(0);
             let own = self.heard.get(&report.name);
-            if !own.is_some_and(|own| own.status.is_final() && own.pid == Some(pid)) {
+            let own = own.filter(|own| own.status.is_final() && own.pid == Some(pid));
+            // An orderly end that systemd saw as a failure was none: a job cut off by its time limit, for example.
+            if own.is_none_or(|own| own.status == Status::Shutdown && report.status != Status::Shutdown) {
                 self.publish(&report);
             }
         }

@@ -8,6 +8,7 @@
 //! which claims the manager's id, makes what is missing on the server and sets up the answering side.
 
 mod claim;
+mod configuration;
 mod control;
 mod engine;
 mod error;
@@ -20,12 +21,11 @@ mod past;
 mod requests;
 mod store;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tcs_bus::{Bus, BusOptions, Presence, PresenceOptions};
-use tcs_config::{Site, TypeCatalog};
 use tcs_wire::Status;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -81,7 +81,8 @@ pub async fn run_until_signal(options: Options) -> Result<(), ManagerError> {
 /// # Errors
 /// A configuration that is wrong, no D-Bus, or another manager with the same name.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), ManagerError> {
-    let site = site(options.config.as_deref())?;
+    let site = configuration::read(options.config.as_deref())?;
+    let hangup = signal(SignalKind::hangup()).map_err(ManagerError::Signals)?;
     let notifier = Notifier::new();
     notifier.status("connecting to systemd over D-Bus");
     let (systemd, changes) = Systemd::connect(options.bus_address.as_deref()).await?;
@@ -134,6 +135,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Manage
         store.clone(),
         last_words,
         Arc::clone(&presence),
+        options.config,
     );
     let past_unknown = remembered.is_none();
     if let Err(error) = engine.begin(&site, remembered).await {
@@ -143,9 +145,19 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Manage
     }
     notifier.ready();
 
-    let requests = requests::Requests::new(asks, systemd, Arc::clone(&presence), &site, &identity);
-    let keeper = Keeper::new(&bus, claim, store, requests, &site, past_unknown);
-    let outcome = engine.run(changes, asked, keeper, &notifier, stop.clone()).await;
+    let requests = requests::Requests::new(asks, systemd, Arc::clone(&presence), &identity);
+    let keeper = Keeper::new(
+        &bus,
+        claim,
+        store,
+        requests,
+        &site,
+        past_unknown,
+        engine.declared(),
+    );
+    let outcome = engine
+        .run(changes, asked, hangup, keeper, &notifier, stop.clone())
+        .await;
 
     notifier.stopping();
     engine.farewell(outcome.as_ref().err());
@@ -161,16 +173,4 @@ async fn end(bus: &Bus, tasks: &TaskTracker, stop: &CancellationToken) {
     if !bus.close(END_DEADLINE).await {
         tracing::warn!("not all could be handed to NATS before the end");
     }
-}
-
-/// Reads the configuration; what is wrong in one entry leaves that entry out and no other.
-fn site(explicit: Option<&Path>) -> Result<Site, ManagerError> {
-    let found = tcs_config::find(explicit, false)?;
-    let service_path = found.variables.at_run_time(tcs_config::SERVICE_PATH_VARIABLE);
-    let types = TypeCatalog::installed(&found.root, service_path);
-    let loaded = tcs_config::load_sound(&found, &types)?;
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    Ok(loaded.site)
 }

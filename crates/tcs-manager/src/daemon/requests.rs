@@ -1,10 +1,10 @@
 //! The answering side: the manager's words and those of its services, on the NATS service API.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tcs_bus::{Bus, Presence, Request, Responder, ResponderError, ResponderInfo};
-use tcs_config::Site;
 use tcs_wire::rpc::{ControlArgs, ControlReply, ErrorKind, HealthReply, ListReply, RpcError, Word};
 use tcs_wire::{ServiceId, Snapshot, SubjectPrefix, WireTime};
 use tokio::sync::{mpsc, oneshot};
@@ -61,8 +61,8 @@ pub(super) struct Requests {
     presence: Arc<Presence>,
     manager: ServiceId,
     hostname: String,
-    services: Vec<ServiceId>,
     started: Instant,
+    answered: BTreeSet<ServiceId>,
     responder: Option<Responder>,
 }
 
@@ -71,7 +71,6 @@ impl Requests {
         asks: mpsc::Sender<Ask>,
         systemd: Systemd,
         presence: Arc<Presence>,
-        site: &Site,
         identity: &Identity,
     ) -> Self {
         let asks = Asks(asks);
@@ -81,17 +80,38 @@ impl Requests {
             presence,
             manager: identity.manager.clone(),
             hostname: identity.hostname.clone(),
-            services: site.services.iter().map(|entry| entry.id.clone()).collect(),
             started: Instant::now(),
+            answered: BTreeSet::new(),
             responder: None,
         }
     }
 
-    /// Answers from now on; the subscriptions outlive a restart of the server.
-    pub(super) async fn answer(&mut self, bus: &Bus) -> Result<(), ResponderError> {
-        if self.responder.is_some() {
-            return Ok(());
+    /// Answers for the manager and these services from now on; the subscriptions outlive a restart of the server.
+    ///
+    /// For a service that is not declared any more the answer stays, and is that there is none.
+    pub(super) async fn answer(&mut self, bus: &Bus, services: &[ServiceId]) -> Result<(), ResponderError> {
+        let responder = match self.responder.take() {
+            Some(responder) => responder,
+            None => self.announce(bus).await?,
+        };
+        let mut outcome = Ok(());
+        for id in services
+            .iter()
+            .filter(|id| !self.answered.contains(id))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            outcome = self.answer_for_service(&responder, bus.prefix(), &id).await;
+            if outcome.is_err() {
+                break;
+            }
+            self.answered.insert(id);
         }
+        self.responder = Some(responder);
+        outcome
+    }
+
+    async fn announce(&self, bus: &Bus) -> Result<Responder, ResponderError> {
         let responder = bus
             .responder(ResponderInfo {
                 id: self.manager.clone(),
@@ -100,11 +120,7 @@ impl Requests {
             })
             .await?;
         self.answer_for_manager(&responder, bus.prefix()).await?;
-        for id in &self.services {
-            self.answer_for_service(&responder, bus.prefix(), id).await?;
-        }
-        self.responder = Some(responder);
-        Ok(())
+        Ok(responder)
     }
 
     async fn answer_for_manager(

@@ -59,12 +59,13 @@ impl Teller {
         Self { identity }
     }
 
-    pub(super) fn declared(&self, entry: &Declared, now: Timestamp) -> Effect {
+    /// Tells that the configuration names a service, in the `n`th configuration of this run.
+    pub(super) fn declared(&self, entry: &Declared, n: u32, now: Timestamp) -> Effect {
         let mut event = self.event(EventKind::Declared, &entry.id, now);
         event.restart_policy = Some(entry.restart_policy);
         event.max_restarts = Some(entry.max_restarts);
         let Identity { boot_id, run_id, .. } = &self.identity;
-        let message_id = MessageId::of_fact(format!("tcs:{boot_id}:{run_id}:declared:{}", entry.id));
+        let message_id = MessageId::of_fact(format!("tcs:{boot_id}:{run_id}:declared:{}:{n}", entry.id));
         Effect::Event {
             kind: EventKind::Declared,
             id: entry.id.clone(),

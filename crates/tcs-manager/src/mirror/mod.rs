@@ -39,7 +39,7 @@ pub struct Identity {
 }
 
 /// A service that the configuration names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Declared {
     /// The service.
     pub id: ServiceId,
@@ -75,6 +75,8 @@ pub struct Mirror {
     knows_past: bool,
     /// systemd has been read.
     begun: bool,
+    /// How often the configuration was taken over.
+    declarations: u32,
 }
 
 impl Mirror {
@@ -86,23 +88,27 @@ impl Mirror {
             holding: false,
             knows_past: false,
             begun: false,
+            declarations: 0,
         }
     }
 
-    /// Takes over what the configuration names; each service gets its event.
+    /// Takes over what the configuration names; each service that is new or declared otherwise than before gets its
+    /// event. A reading has to follow, since the units that are expected may be others.
     pub fn declare(&mut self, declared: Vec<Declared>, now: Timestamp) -> Vec<Effect> {
-        for service in self.services.values_mut() {
-            service.declared = None;
-        }
+        let taken = |service: &mut Tracked| service.declared.take();
+        let before: BTreeSet<Declared> = self.services.values_mut().filter_map(taken).collect();
         let mut effects = Vec::with_capacity(declared.len());
         for entry in declared {
-            effects.push(self.teller.declared(&entry, now));
+            if !before.contains(&entry) {
+                effects.push(self.teller.declared(&entry, self.declarations, now));
+            }
             let id = entry.id.clone();
             self.services
                 .entry(id.clone())
                 .or_insert_with(|| Tracked::new(id))
                 .declared = Some(entry);
         }
+        self.declarations += 1;
         effects
     }
 

@@ -18,6 +18,7 @@ pub(super) fn tests() -> Vec<Case> {
         Case::own("ready_comes_after_the_first_listing", site, ready),
         Case::own("a_hang_ends_it_and_no_service", site, watchdog),
         Case::own("it_is_a_service_itself", site, itself),
+        Case::own("a_new_configuration_is_taken_over", site, new_configuration),
     ]
 }
 
@@ -62,6 +63,41 @@ fn ready(site: &Site) -> Result<()> {
             .lines()
             .any(|line| line.starts_with("CapEff:") && line.ends_with("0000000000000000"))
     );
+    Ok(())
+}
+
+fn new_configuration(site: &Site) -> Result<()> {
+    const CONFIG: &str = "/etc/tcs/services.yaml";
+    const NEW: &str = "svc.rpc.hello_world.second.v1.status";
+    installed(site)?;
+    let manager = main_pid(site, MANAGER)?;
+    let two = format!("{SERVICES}  - {{type: hello_world, variant: second}}\n");
+    site.machine.write_file(CONFIG, &two)?;
+    site.install()?;
+    eventually_blocking("the new service is known", SOON, || {
+        let reply = ask(site, NEW, "").map_err(|error| format!("{error:#}"))?;
+        let declared = reply["result"]["declared"] == Value::Bool(true);
+        if declared { Ok(()) } else { Err(reply.to_string()) }
+    })?;
+    ask(site, "svc.rpc.hello_world.second.v1.start", "")?;
+    becomes(site, "tcs@hello_world.second.service", "ActiveState", "active")?;
+
+    // What cannot be read changes nothing, and is told.
+    site.machine.write_file(CONFIG, "services: [")?;
+    systemctl(site, &["reload", MANAGER])?;
+    logs(site, MANAGER, "the configuration stays as it was")?;
+    ensure!(ask(site, NEW, "")?["result"]["declared"] == Value::Bool(true));
+
+    // A service that is named no more and still runs is shown as what it is.
+    site.machine.write_file(CONFIG, SERVICES)?;
+    systemctl(site, &["reload", MANAGER])?;
+    eventually_blocking("the service is undeclared", SOON, || {
+        let reply = ask(site, NEW, "").map_err(|error| format!("{error:#}"))?;
+        let declared = reply["result"]["declared"] == Value::Bool(false);
+        if declared { Ok(()) } else { Err(reply.to_string()) }
+    })?;
+    ensure!(property(site, "tcs@hello_world.second.service", "ActiveState")? == "active");
+    ensure!(main_pid(site, MANAGER)? == manager, "the manager was restarted");
     Ok(())
 }
 
