@@ -1,6 +1,6 @@
 //! services.yaml: its model, its search path and its diagnostics.
 //!
-//! [`find`] says which files make up a configuration, [`load`] and its kin read them into a [`Site`]. Whatever is wrong
+//! [`find()`] says which files make up a configuration, [`load()`] and its kin read them into a [`Site`]. Whatever is wrong
 //! comes back as [`Diagnostics`]: file, line, column, what was expected and what to do, all problems at once. Nothing
 //! here talks to NATS or systemd, and nothing is executed.
 

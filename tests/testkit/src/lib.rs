@@ -4,7 +4,7 @@
 //!   polkit and the journal are the real ones, it is up in half a second, and nothing stays behind on the host.
 //! - [`Stage`] is the layer with this checkout's binaries in it.
 //! - [`NatsServer`] is a server of our own, in a machine's network or on a free port of the host.
-//! - [`inside`] runs async code, such as a NATS client, in a machine's network; [`eventually`] waits for a value.
+//! - [`inside`] runs async code, such as a NATS client, in a machine's network; [`eventually()`] waits for a value.
 //! - [`Prerequisites`] gets what is missing (design decision 38), [`check_can_boot`] says what cannot be got.
 //!
 //! Nothing here is a mock.

@@ -210,9 +210,25 @@ impl NatsServer {
         self.start_again()
     }
 
-    /// Stops its process in its tracks: connections stay open and nothing answers.
+    /// Stops its process in its tracks: connections stay open and nothing answers from when this returns.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
+        // A signal is on its way for a moment; the last thread may still answer.
+        let Some(pid) = self
+            .lock()
+            .process
+            .as_ref()
+            .map(|process| process.pid().as_raw_nonzero())
+        else {
+            return;
+        };
+        let _ = eventually_blocking("the server stands still", Duration::from_secs(5), || {
+            if stands_still(pid.get()) {
+                Ok(())
+            } else {
+                Err("it moves")
+            }
+        });
     }
 
     /// Lets it go on after [`freeze`](Self::freeze).
@@ -316,4 +332,16 @@ fn read_info(port: u16) -> std::result::Result<Info, String> {
         .strip_prefix("INFO ")
         .ok_or_else(|| format!("no NATS server: it says {line:?}"))?;
     serde_json::from_str(json).map_err(|error| format!("its INFO is not understood: {error}"))
+}
+/// Whether every thread of a process is stopped (`T` in proc(5)); a process that is gone stands still too.
+fn stands_still(pid: i32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return true;
+    };
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The state follows the name, which stands in brackets and may hold anything.
+        stat.rsplit_once(')')
+            .is_none_or(|(_, rest)| rest.trim_start().starts_with('T'))
+    })
 }

@@ -41,7 +41,12 @@ fn start(scene: &Scene) -> Result<()> {
 
     output::heading("3. One list of all of them, over NATS");
     // The manager came with the first service (Wants=); its first mirror takes a moment.
-    let both = ["hello_world.main", "weather_importer.main", "1 running", "1 never-started"];
+    let both = [
+        "hello_world.main",
+        "weather_importer.main",
+        "1 running",
+        "1 never-started",
+    ];
     scene.play(Step::inside("tcsctl list").shows(&both).within(5 * SECOND))?;
     scene.play(Step::outside("tcsctl list").shows(&both).within(SECOND))?;
     Ok(())

@@ -191,6 +191,11 @@ impl Run {
                 ..Detail::default()
             };
             let at = unit.inactive_exit.unwrap_or_else(|| changed(unit));
+            // systemd notes the process a moment before the unit: a restart is not later than its start.
+            let start = unit
+                .exec_main_start
+                .filter(|start| self.main_start != Some(*start));
+            let at = start.map_or(at, |start| start.min(at));
             told.push(self.happening(EventKind::Restarting, at, detail));
         }
     }
