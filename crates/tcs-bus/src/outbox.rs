@@ -217,21 +217,25 @@ impl Task {
                 self.sent = None;
                 self.shared.done(1);
             }
-            Err(PublishErrorKind::StreamNotFound) => {
-                if let Some(sent) = self.sent.take() {
-                    // Said once, and not for the moment in which a new server's streams are made.
-                    if (NO_STREAM_RETRY.1 / 2..NO_STREAM_RETRY.1).contains(&self.retry) {
-                        let subject = &sent.outgoing.subject;
-                        tracing::warn!(subject, "no stream takes this subject; kept");
-                    }
-                    self.park(sent.outgoing);
-                }
-            }
-            Err(kind) => {
+            Err(PublishErrorKind::StreamNotFound) => self.set_aside("no stream takes this subject; kept"),
+            Err(kind @ (PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe)) => {
                 tracing::debug!(?kind, "not acknowledged; sent again");
                 self.take_back();
                 self.back_off().await;
             }
+            // The server answered, and does not take it: a stream that is full, for example.
+            Err(kind) => self.set_aside(&format!("the server refuses this subject ({kind}); kept")),
+        }
+    }
+
+    /// Sets the message under way aside, so that it holds up no other subject.
+    fn set_aside(&mut self, why: &str) {
+        if let Some(sent) = self.sent.take() {
+            // Said once, and not for the moment in which a new server's streams are made.
+            if (NO_STREAM_RETRY.1 / 2..NO_STREAM_RETRY.1).contains(&self.retry) {
+                tracing::warn!(subject = sent.outgoing.subject, "{why}");
+            }
+            self.park(sent.outgoing);
         }
     }
 

@@ -101,7 +101,11 @@ impl Signals {
             if stop.ask() {
                 info!("stopping: {name}");
             } else if interrupted {
-                end_now(Exit::StopDeadline, "interrupted a second time, ending at once");
+                end_now(
+                    stop,
+                    Exit::StopDeadline,
+                    "interrupted a second time, ending at once",
+                );
             }
         }
     }
@@ -111,6 +115,7 @@ impl Signals {
 async fn cut_off(stop: &Stop) {
     stop.cut_off().await;
     end_now(
+        stop,
         Exit::StopDeadline,
         "the deadline for the stop passed and the service does not yield",
     );
@@ -129,14 +134,18 @@ async fn listen(silence: Option<Silence>, stop: &Stop) {
     error!("the job hangs: no sign of life for {} s", limit.as_secs_f64());
     stop.hung.cancel();
     sleep(GRACE).await;
-    end_now(Exit::Bug, "the job hangs and does not yield");
+    end_now(stop, Exit::Bug, "the job hangs and does not yield");
 }
 
 #[expect(
     clippy::exit,
     reason = "the first thread hangs: nothing but the end of the process ends it"
 )]
-fn end_now(exit: Exit, why: &str) {
+fn end_now(stop: &Stop, exit: Exit, why: &str) {
+    if let Some(decided) = stop.decided() {
+        // The service has told how it ended; that its farewell is cut short changes nothing.
+        std::process::exit(decided.code().into());
+    }
     error!("{why}");
     notify::status(&format!("failed: {why}"));
     std::process::exit(exit.code().into());

@@ -86,7 +86,13 @@ async fn go<S: Service>(
         .is_some_and(|failure| failure.panicked || failure.exit == Exit::StopDeadline)
     {
         let stopping = guarded(async { service.stop(ctx).await });
-        let stopped = within(core, "stop", stopping).await?.failure(Some("stop"));
+        let stopped = match within(core, "stop", stopping).await {
+            Ok(ended) => ended.failure(Some("stop")),
+            Err(late) => Some(late),
+        };
+        if let (Some(_), Some(second)) = (&failure, &stopped) {
+            error!("after the failure: {}", second.message);
+        }
         failure = failure.or(stopped);
     }
     core.tasks.close();
@@ -230,5 +236,49 @@ pub(crate) async fn check_health(core: Arc<Core>) {
         if answered {
             core.watchdog.timer_ping();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tcs_config::NatsSettings;
+    use tcs_wire::ServiceId;
+
+    use super::*;
+    use crate::error::Error;
+    use crate::process::ProcessContext;
+    use crate::stop::Stop;
+    use crate::watchdog::{Watchdog, WatchdogFeed};
+
+    /// Fails, and then does not end its stop either.
+    struct Stuck;
+
+    impl Service for Stuck {
+        type Config = ();
+
+        async fn run(&mut self, _: Context<Self>) -> Result<()> {
+            Err(Error::configuration("no device is configured"))
+        }
+
+        async fn stop(&mut self, _: &Context<Self>) -> Result<()> {
+            pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_that_is_late_does_not_hide_the_failure_before_it() {
+        let id = ServiceId::parse("stuck.dev").unwrap();
+        let process = ProcessContext::new(&id, &NatsSettings::default(), true, None).await;
+        let watchdog = Watchdog::new(WatchdogFeed::Loop);
+        let stop = Stop::new(Duration::from_secs(3));
+        let (core, failures) = Core::new(id, process.unwrap(), stop, watchdog);
+        let ctx = Context::<Stuck>::new(core, ());
+        let end = live(&mut Stuck, &ctx, false, failures).await;
+        assert_eq!(
+            (end.exit, end.message.as_str()),
+            (Exit::Configuration, "no device is configured")
+        );
     }
 }

@@ -216,9 +216,17 @@ impl Program {
         helpers.spawn(answer(Arc::clone(&core), binary));
         let ctx = Context::<S>::new(Arc::clone(&core), config);
         let end = lifecycle::live(&mut service, &ctx, settings.required, failures).await;
-        core.process.flush().await;
-        helpers.shutdown().await;
-        core.process.close().await;
+        core.stop.decide(end.exit);
+        let farewell = async {
+            core.process.flush().await;
+            helpers.shutdown().await;
+            core.process.close().await;
+        };
+        tokio::select! {
+            biased;
+            () = farewell => {}
+            () = core.stop.last_word() => warn!("NATS does not take the last word within the time for a stop"),
+        }
         debug!("ended with exit code {}", end.exit.code());
         end
     }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tcs_wire::Exit;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,7 @@ use crate::notify;
 pub(crate) struct Stop {
     begun: CancellationToken,
     first: OnceLock<First>,
+    decided: OnceLock<Exit>,
     limit: Duration,
     /// Cancelled when the work shows no sign of life any more.
     pub(crate) hung: CancellationToken,
@@ -32,6 +34,7 @@ impl Stop {
         Arc::new(Self {
             begun,
             first: OnceLock::new(),
+            decided: OnceLock::new(),
             limit,
             hung,
         })
@@ -72,6 +75,16 @@ impl Stop {
         self.first.get().is_some_and(|first| first.asked)
     }
 
+    /// Notes what the process ends with: only the last word on NATS is to come.
+    pub(crate) fn decide(&self, exit: Exit) {
+        let _ = self.decided.set(exit);
+    }
+
+    /// Returns what the process ends with, once the service has ended.
+    pub(crate) fn decided(&self) -> Option<Exit> {
+        self.decided.get().copied()
+    }
+
     pub(crate) async fn begun(&self) {
         self.begun.cancelled().await;
     }
@@ -79,6 +92,11 @@ impl Stop {
     /// Waits until the service must be over; what is left of the limit is for the last word on NATS.
     pub(crate) async fn deadline(&self) {
         self.after(self.for_the_service()).await;
+    }
+
+    /// Waits until the last word must be said, which leaves the process the time to end by itself.
+    pub(crate) async fn last_word(&self) {
+        self.after(self.limit * 17 / 20).await;
     }
 
     /// Waits until the process must be over: shortly before systemd would kill it without a reason.
@@ -96,5 +114,32 @@ impl Stop {
         if let Some(first) = self.first.get() {
             sleep_until(first.at + time).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_word_ends_between_the_service_and_the_cut_off() {
+        let stop = Stop::new(Duration::from_secs(20));
+        stop.begin();
+        let begun = Instant::now();
+        stop.deadline().await;
+        assert_eq!(begun.elapsed().as_secs(), 13);
+        stop.last_word().await;
+        assert_eq!(begun.elapsed().as_secs(), 17);
+        stop.cut_off().await;
+        assert_eq!(begun.elapsed().as_secs(), 18);
+    }
+
+    #[test]
+    fn the_first_decision_stands() {
+        let stop = Stop::new(Duration::from_secs(3));
+        assert_eq!(stop.decided(), None);
+        stop.decide(Exit::Configuration);
+        stop.decide(Exit::Done);
+        assert_eq!(stop.decided(), Some(Exit::Configuration));
     }
 }

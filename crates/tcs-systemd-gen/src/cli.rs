@@ -81,7 +81,8 @@ struct How {
     /// Only shows what would be done.
     #[arg(long)]
     dry_run: bool,
-    /// Replaces files that were changed by hand or not written here; a copy is kept as NAME.bak.
+    /// Replaces files that were changed by hand or not written here; a copy is kept as NAME.bak
+    /// (NAME.bak.1 ... beside earlier ones).
     #[arg(long)]
     force: bool,
 }

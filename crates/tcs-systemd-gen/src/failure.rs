@@ -27,7 +27,7 @@ pub enum Failure {
     /// Another configuration is what the services will read.
     #[error(
         "services read `{installed}`, which differs from `{given}`: edit the former and leave out --config, or \
-         replace it with --force (a copy is kept as .bak)"
+         replace it with --force (a copy is kept beside it)"
     )]
     OtherConfiguration {
         /// The file in /etc.

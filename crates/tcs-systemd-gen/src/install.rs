@@ -57,10 +57,8 @@ pub fn install(
     if manner.dry_run {
         return Ok(Exit::Done);
     }
-    if root.is_live() {
-        after_install(&prepared, &plan, manner, printer)?;
-    }
-    if done == 0 {
+    let followed = root.is_live() && after_install(&prepared, &plan, manner, printer)?;
+    if done == 0 && !followed {
         let count = prepared.site.services.len();
         let services = if count == 1 { "service" } else { "services" };
         printer.line(format!("nothing changed: {count} {services} as declared"));
@@ -144,7 +142,8 @@ fn carry_out(
             continue;
         }
         if back_up && !change.concerns_systemd() && matches!(change, Change::Write { before: Some(_), .. }) {
-            root.back_up(change.path())?;
+            let copy = root.back_up(change.path())?;
+            printer.line(format!("copy     {}", copy.display()));
         }
         change.apply(root)?;
     }
@@ -182,8 +181,45 @@ fn describe(change: &Change) -> String {
     format!("{verb} {}", path.display())
 }
 
-/// Makes the running system follow: users, one reload, the start if it was asked for.
-fn after_install(prepared: &Prepared, plan: &Plan, manner: Manner, printer: Printer) -> Result<(), Failure> {
+/// Makes the running system follow: users, one reload, the start if it was asked for. Returns whether it was behind.
+fn after_install(
+    prepared: &Prepared,
+    plan: &Plan,
+    manner: Manner,
+    printer: Printer,
+) -> Result<bool, Failure> {
+    // What was written is to be read by systemd also when the users cannot be made.
+    let users = make_users(plan, printer);
+    if !system::is_booted() {
+        let made = users?;
+        printer.note("systemd does not run here: it reads the units when it boots");
+        return Ok(made);
+    }
+    let forced = plan.kept.iter().filter(|_| manner.force).map(|kept| &kept.change);
+    let changed = plan.changes.iter().chain(forced).any(Change::concerns_systemd);
+    // An earlier run may have been broken off between writing and the reload.
+    let reload = changed || system::needs_reload()?;
+    if reload {
+        system::run("systemctl", &["daemon-reload"])?;
+        printer.line("reload   systemd has read its units");
+    }
+    let followed = users? || reload;
+    let units = enabled_units(prepared);
+    if manner.now {
+        let arguments: Vec<&str> = ["start", "--"]
+            .into_iter()
+            .chain(units.iter().map(String::as_str))
+            .collect();
+        system::run("systemctl", &arguments)?;
+        printer.line(format!("started  {}", units.join(" ")));
+    } else if !plan.changes.is_empty() {
+        printer.line("start what is enabled with `systemctl start tcs.target`, one service with `systemctl start tcs@NAME`");
+    }
+    Ok(followed)
+}
+
+/// Makes the users when they are not there or declared anew, and returns whether that was so.
+fn make_users(plan: &Plan, printer: Printer) -> Result<bool, Failure> {
     let users = STATICS.iter().find(|file| file.installed.contains("sysusers"));
     if let Some(users) = users
         && (!has_users()
@@ -198,29 +234,10 @@ fn after_install(prepared: &Prepared, plan: &Plan, manner: Manner, printer: Prin
         if let Some(file) = file {
             system::run("systemd-sysusers", &[file])?;
             printer.line("users    tcs and tcs-manager");
+            return Ok(true);
         }
     }
-    if !system::is_booted() {
-        printer.note("systemd does not run here: it reads the units when it boots");
-        return Ok(());
-    }
-    let forced = plan.kept.iter().filter(|_| manner.force).map(|kept| &kept.change);
-    if plan.changes.iter().chain(forced).any(Change::concerns_systemd) {
-        system::run("systemctl", &["daemon-reload"])?;
-        printer.line("reload   systemd has read its units");
-    }
-    let units = enabled_units(prepared);
-    if manner.now {
-        let arguments: Vec<&str> = ["start", "--"]
-            .into_iter()
-            .chain(units.iter().map(String::as_str))
-            .collect();
-        system::run("systemctl", &arguments)?;
-        printer.line(format!("started  {}", units.join(" ")));
-    } else if !plan.changes.is_empty() {
-        printer.line("start what is enabled with `systemctl start tcs.target`, one service with `systemctl start tcs@NAME`");
-    }
-    Ok(())
+    Ok(false)
 }
 
 /// Returns what starts with the machine, as declared and not disabled by the administrator.

@@ -88,11 +88,7 @@ impl Plan {
             plan.disable_with(root, &path);
             plan.remove(root, path)?;
         }
-        for (path, _) in rendered
-            .files
-            .iter()
-            .filter(|(_, text)| text.contains("\nType=oneshot\n"))
-        {
+        for (path, _) in rendered.files.iter().filter(|(_, text)| is_job(text)) {
             // It was declared as a permanent service before; of a job only the timer starts with the machine.
             plan.disable_with(root, path);
         }
@@ -130,8 +126,12 @@ impl Plan {
 
     fn link(&mut self, root: &Root, link: &Link) -> Result<(), FileError> {
         let wanted = link.enabled == Enabled::True;
-        let known = match root.read(&link.witness)?.as_deref().map(mark::read) {
+        let witness = root.read(&link.witness)?;
+        let was_job = witness.as_deref().is_some_and(is_job);
+        let known = match witness.as_deref().map(mark::read) {
             None => None,
+            // The service of a job never had a link, whatever its drop-in says of `enabled`.
+            Some(Origin::Ours { .. }) if was_job => None,
             Some(Origin::Ours { enabled }) => Some(enabled.unwrap_or_else(|| "true".to_owned())),
             // Whoever edits our file decides about the rest, too.
             Some(Origin::Changed | Origin::Foreign) => return Ok(()),
@@ -209,6 +209,11 @@ impl Plan {
             change,
         });
     }
+}
+
+/// Returns whether a drop-in makes a job of a service.
+fn is_job(drop_in: &str) -> bool {
+    drop_in.lines().any(|line| line == "Type=oneshot")
 }
 
 /// Returns the places where files of ours may lie, as far as there are files.

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt};
 
 use thiserror::Error;
 
@@ -129,14 +129,49 @@ impl Root {
         Ok(())
     }
 
-    /// Keeps a copy beside a file that is about to be replaced.
+    /// Keeps a copy beside a file that is about to be replaced: `NAME.bak`, or `NAME.bak.1` and so on when earlier
+    /// copies are there.
     pub(crate) fn back_up(&self, path: &Path) -> Result<PathBuf, FileError> {
-        let mut copy = path.as_os_str().to_owned();
-        copy.push(".bak");
-        let copy = PathBuf::from(copy);
         let on_disk = self.below(path);
-        fs::copy(&on_disk, self.below(&copy)).map_err(|source| failed("copy", &on_disk, source))?;
-        Ok(copy)
+        let keep = || {
+            let bytes = fs::read(&on_disk)?;
+            let permissions = fs::metadata(&on_disk)?.permissions();
+            let (copy, mut file) = self.create_copy(path)?;
+            let write = file
+                .write_all(&bytes)
+                .and_then(|()| file.set_permissions(permissions))
+                .and_then(|()| file.sync_all())
+                .and_then(|()| sync(on_disk.parent().unwrap_or(&self.0)));
+            if write.is_err() {
+                // Half a copy would only mislead.
+                let _ = fs::remove_file(self.below(&copy));
+            }
+            write.map(|()| copy)
+        };
+        keep().map_err(|source| failed("copy", &on_disk, source))
+    }
+
+    /// Creates the first copy of a file whose name is free, readable for nobody else yet.
+    fn create_copy(&self, path: &Path) -> io::Result<(PathBuf, fs::File)> {
+        let mut number = 0_u32;
+        loop {
+            let mut copy = path.as_os_str().to_owned();
+            copy.push(".bak");
+            if number > 0 {
+                copy.push(format!(".{number}"));
+            }
+            let copy = PathBuf::from(copy);
+            let mut options = fs::OpenOptions::new();
+            match options
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(self.below(&copy))
+            {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                other => return other.map(|file| (copy, file)),
+            }
+        }
     }
 }
 

@@ -37,6 +37,24 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Returns whether a unit of ours was changed on disk since systemd read it; what it never loaded it reads by itself.
+pub(crate) fn needs_reload() -> Result<bool, SystemError> {
+    const QUESTION: [&str; 6] = [
+        "show",
+        "--property=NeedDaemonReload",
+        "--value",
+        "tcs@*",
+        "tcs-*",
+        "tcs.*",
+    ];
+    Ok(says_yes(&run("systemctl", &QUESTION)?))
+}
+
+/// Returns whether one of the answers, one a unit with empty lines between, is `yes`.
+fn says_yes(answers: &str) -> bool {
+    answers.lines().any(|answer| answer == "yes")
+}
+
 /// Runs a program to its end and returns what it wrote to its output.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<String, SystemError> {
     let output = output(program, arguments)?;
@@ -87,4 +105,16 @@ pub(crate) fn check_calendar(expression: &str) -> Option<Result<String, String>>
         .next()
         .unwrap_or("systemd-analyze refuses it")
         .to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_stale_unit_among_many_asks_for_a_reload() {
+        assert!(says_yes("no\n\nyes\n\nno\n"));
+        assert!(!says_yes("no\n\nno\n"));
+        assert!(!says_yes(""), "nothing is loaded");
+    }
 }

@@ -360,6 +360,70 @@ fn what_was_changed_by_hand_is_left_and_named() {
 }
 
 #[test]
+fn every_forced_install_keeps_a_copy_of_its_own() {
+    let tree = Tree::new();
+    tree.site();
+    tree.install();
+    let drop_in = "tcs@hello_world.service.d/10-tcs.conf";
+    let file = format!("{UNITS}/{drop_in}");
+    let ours = tree.unit(drop_in);
+    let copies = [".bak", ".bak.1", ".bak.2"];
+    for copy in copies {
+        tree.write(&file, &format!("{ours}# {copy}\n"));
+        fs::set_permissions(tree.path(&file), fs::Permissions::from_mode(0o640)).unwrap();
+        let outcome = tree.generator(&["install", "--force"]);
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+        assert!(
+            outcome.stdout.contains(&format!("copy     /{file}{copy}\n")),
+            "{}",
+            outcome.stdout
+        );
+    }
+    for copy in copies {
+        assert_eq!(
+            tree.unit(&format!("{drop_in}{copy}")),
+            format!("{ours}# {copy}\n")
+        );
+        let mode = tree
+            .path(&format!("{file}{copy}"))
+            .metadata()
+            .unwrap()
+            .permissions();
+        assert_eq!(mode.mode() & 0o777, 0o640);
+    }
+}
+
+#[test]
+fn a_job_that_becomes_permanent_starts_with_the_machine() {
+    let tree = Tree::new();
+    let declare = |keys: &str| {
+        tree.write(
+            "etc/tcs/services.yaml",
+            &format!("services:\n- type: script\n  exec: /bin/sh\n{keys}"),
+        )
+    };
+    let wants = |unit: &str| {
+        tree.path(UNITS)
+            .join("tcs.target.wants")
+            .join(unit)
+            .symlink_metadata()
+            .is_ok()
+    };
+    declare("  kind: job\n  schedule: daily\n");
+    tree.install();
+    assert!(wants("tcs@script.timer") && !wants("tcs@script.service"));
+    declare("");
+    tree.install();
+    assert!(!wants("tcs@script.timer") && wants("tcs@script.service"));
+    fs::remove_file(tree.path(UNITS).join("tcs.target.wants/tcs@script.service")).unwrap();
+    tree.install();
+    assert!(!wants("tcs@script.service"), "what was disabled by hand stays so");
+    declare("  kind: job\n  schedule: daily\n");
+    tree.install();
+    assert!(wants("tcs@script.timer") && !wants("tcs@script.service"));
+}
+
+#[test]
 fn what_the_administrator_disabled_stays_so_until_the_entry_says_otherwise() {
     let tree = Tree::new();
     let declare = |enabled: &str| {
@@ -478,12 +542,17 @@ fn a_configuration_from_elsewhere_is_put_where_services_read_it() {
         "{}",
         outcome.stderr
     );
-    assert_eq!(
-        tree.generator(&["install", "--config", "config/services.yaml", "--force"])
-            .code,
-        0
+    tree.write("etc/tcs/services.yaml.bak", "an earlier copy");
+    let forced = tree.generator(&["install", "--config", "config/services.yaml", "--force"]);
+    assert_eq!(forced.code, 0, "{}", forced.stderr);
+    assert!(
+        forced.stdout.contains("copy     /etc/tcs/services.yaml.bak.1\n"),
+        "{}",
+        forced.stdout
     );
-    assert!(tree.path("etc/tcs/services.yaml.bak").exists());
+    let copy = |name: &str| fs::read_to_string(tree.path("etc/tcs").join(name)).unwrap();
+    assert_eq!(copy("services.yaml.bak"), "an earlier copy");
+    assert_eq!(copy("services.yaml.bak.1"), "services:\n- type: hello_world\n");
     assert_eq!(
         tree.generator(&arguments).stdout,
         "nothing changed: 2 services as declared\n"

@@ -206,9 +206,7 @@ impl Snapshot {
 impl UnitSnapshot {
     /// Returns the one word for a unit of a service of this kind.
     pub fn state(&self, kind: Kind) -> State {
-        if self.load_state == "masked" || self.unit_file_state.starts_with("masked") {
-            return State::Masked;
-        }
+        let masked = self.load_state == "masked" || self.unit_file_state.starts_with("masked");
         match (self.active_state.as_str(), self.sub_state.as_str()) {
             ("active", _) => State::Running,
             (_, "auto-restart" | "auto-restart-queued") => State::Restarting,
@@ -217,6 +215,8 @@ impl UnitSnapshot {
             ("reloading" | "refreshing", _) => State::Reloading,
             ("deactivating", _) => State::Deactivating,
             ("failed", _) => State::Failed,
+            // What was masked while it ran runs on.
+            _ if masked => State::Masked,
             _ if matches!(self.load_state.as_str(), "not-found" | "bad-setting" | "error") => {
                 State::NotInstalled
             }
@@ -289,6 +289,11 @@ mod tests {
                 State::NeverStarted,
             ),
             (unit("masked", "inactive", "dead"), Kind::Permanent, State::Masked),
+            (
+                unit("masked", "active", "running"),
+                Kind::Permanent,
+                State::Running,
+            ),
             (
                 unit("not-found", "inactive", "dead"),
                 Kind::Permanent,

@@ -288,6 +288,11 @@ impl Import {
         }
         Ok(self.summary)
     }
+
+    /// Gives the run up between two batches or within one: what was committed stands, the next run does the rest.
+    pub fn give_up(self) -> Summary {
+        self.summary
+    }
 }
 
 fn lock(path: &Path) -> Result<File, ImportError> {

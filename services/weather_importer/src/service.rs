@@ -9,7 +9,7 @@ use crate::config::WeatherConfig;
 use crate::cursor::CursorError;
 use crate::import::{Batch, Import, ImportError, Reconciled};
 use crate::publish::Publisher;
-use crate::sample::Station;
+use crate::sample::{Sample, Station};
 use crate::summary::{Counts, Summary};
 
 /// Refused lines that the journal names in one run; the quarantine has them all.
@@ -28,6 +28,7 @@ impl Service for WeatherImporter {
         let settings = config.settings().map_err(Error::configuration)?;
         let state = state_directory(ctx.id())?;
         let now = jiff::Timestamp::now();
+        ctx.alive();
         let import = ctx.blocking(move || {
             std::fs::create_dir_all(&state).map_err(|source| ImportError::State {
                 path: state.clone(),
@@ -36,12 +37,12 @@ impl Service for WeatherImporter {
             Import::open(settings, &state, now)
         });
         let import = import.await.map_err(failure)?;
-        let Some(imported) = ctx.idle(import_all(&ctx, import)).await else {
-            ctx.finish(Outcome::Done, "stopped half-way; the next run goes on from there");
+        let imported = import_all(&ctx, import).await?;
+        report(&ctx, &imported);
+        let Imported::Whole(summary) = imported else {
+            // Without a word of its own the SDK calls the job stopped, with the counts so far.
             return Ok(());
         };
-        let summary = imported?;
-        report(&ctx, &summary);
         let outcome = if summary.degraded(config.degraded_share) {
             Outcome::Degraded
         } else {
@@ -52,11 +53,22 @@ impl Service for WeatherImporter {
     }
 }
 
+/// How far a run came.
+enum Imported {
+    /// All files are read.
+    Whole(Summary),
+    /// A stop came before that; the next run goes on from there.
+    Part(Summary),
+}
+
 /// Publishes batch after batch; files are read and written beside the runtime.
-async fn import_all(ctx: &Context<WeatherImporter>, mut import: Import) -> Result<Summary> {
+///
+/// Only a wait for NATS may be long: a file that does not let itself be read is a hang.
+async fn import_all(ctx: &Context<WeatherImporter>, mut import: Import) -> Result<Imported> {
     let mut publisher = None;
     let mut named = 0;
-    loop {
+    while !ctx.is_stopping() {
+        ctx.alive();
         let (back, batch) = ctx
             .blocking(move || {
                 let batch = import.next_batch();
@@ -64,17 +76,25 @@ async fn import_all(ctx: &Context<WeatherImporter>, mut import: Import) -> Resul
             })
             .await;
         import = back;
-        let Some(mut batch) = batch else { break };
+        let Some(mut batch) = batch else {
+            let finished = ctx.blocking(move || import.finish()).await;
+            return finished.map(Imported::Whole).map_err(failure);
+        };
         name_refused(&batch, &mut named);
         if !batch.samples.is_empty() {
             // A run that finds nothing new has no need of NATS.
             let publisher = match &mut publisher {
                 Some(publisher) => publisher,
-                none => none.insert(Publisher::new(ctx.bus()?).await?),
+                none => match ctx.idle(Publisher::new(ctx.bus()?)).await {
+                    Some(connected) => none.insert(connected?),
+                    None => break,
+                },
             };
             if import.needs_last(&batch) {
-                let last = publisher.last(&batch.station).await?;
-                let found = import.reconcile(&mut batch, last);
+                let Some(last) = ctx.idle(publisher.last(&batch.station)).await else {
+                    break;
+                };
+                let found = import.reconcile(&mut batch, last?);
                 tell(&batch.station, found);
             }
             let (back, prepared) = ctx
@@ -85,9 +105,8 @@ async fn import_all(ctx: &Context<WeatherImporter>, mut import: Import) -> Resul
                 .await;
             import = back;
             batch = prepared.map_err(failure)?;
-            for sample in &batch.samples {
-                publisher.publish(sample).await?;
-                ctx.alive();
+            if !publish_all(ctx, publisher, &batch.samples).await? {
+                break;
             }
         }
         import = ctx
@@ -95,7 +114,22 @@ async fn import_all(ctx: &Context<WeatherImporter>, mut import: Import) -> Resul
             .await
             .map_err(failure)?;
     }
-    ctx.blocking(move || import.finish()).await.map_err(failure)
+    Ok(Imported::Part(import.give_up()))
+}
+
+/// Publishes records in their order; false when a stop came before the last one.
+async fn publish_all(
+    ctx: &Context<WeatherImporter>,
+    publisher: &Publisher<'_>,
+    samples: &[Sample],
+) -> Result<bool> {
+    for sample in samples {
+        match ctx.idle(publisher.publish(sample)).await {
+            Some(published) => published?,
+            None => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 fn name_refused(batch: &Batch, named: &mut u64) {
@@ -123,7 +157,11 @@ fn tell(station: &Station, found: Reconciled) {
 }
 
 /// Tells what is wrong with whole files, and puts the counts into the last status.
-fn report(ctx: &Context<WeatherImporter>, summary: &Summary) {
+fn report(ctx: &Context<WeatherImporter>, imported: &Imported) {
+    let (summary, whole) = match imported {
+        Imported::Whole(summary) => (summary, true),
+        Imported::Part(summary) => (summary, false),
+    };
     for (path, error) in &summary.failed {
         warn!("{}: {error}", path.display());
     }
@@ -161,7 +199,10 @@ fn report(ctx: &Context<WeatherImporter>, summary: &Summary) {
         ("files_failed", summary.failed.len() as u64),
         ("files_unknown", summary.unknown.len() as u64),
     ] {
-        ctx.count(name, count);
+        // The words for a stopped run are made of these counts, and need no nought.
+        if whole || count > 0 {
+            ctx.count(name, count);
+        }
     }
 }
 

@@ -513,6 +513,26 @@ fn a_run_cut_off_anywhere_is_completed_without_a_double() {
 }
 
 #[test]
+fn a_run_that_is_given_up_counts_what_it_committed_and_the_next_one_goes_on() {
+    let mut site = Site::evening();
+    for (name, minute) in [("a.csv", 1), ("b.csv", 2)] {
+        site.write(name, format!("{HEADER}{}", line(minute)));
+    }
+    let mut import = site.open();
+    let first = import.next_batch().unwrap();
+    import.prepare(&first).unwrap();
+    site.stream.extend(first.samples.clone());
+    import.commit(first).unwrap();
+    let second = import.next_batch().unwrap();
+    import.prepare(&second).unwrap();
+    let given_up = import.give_up().counts;
+    assert_eq!((given_up.read, given_up.published), (1, 1));
+    drop(second);
+    let rest = site.run().counts;
+    assert_eq!((rest.read, rest.published, site.stream.len()), (1, 1, 2));
+}
+
+#[test]
 fn a_run_cut_off_before_its_commit_is_not_quarantined_twice() {
     let mut site = Site::evening();
     site.write("station.csv", format!("{HEADER}nonsense\n"));

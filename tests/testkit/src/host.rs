@@ -50,6 +50,15 @@ pub fn host_runs_systemd() -> bool {
 /// # Errors
 /// Everything that is missing, each with what to do about it.
 pub fn check_can_boot() -> Result<(), Vec<Missing>> {
+    let mut missing = obstacles();
+    if find_program("systemd-nspawn").is_none() {
+        missing.push(Missing::new("no `systemd-nspawn`", apt_line()));
+    }
+    if missing.is_empty() { Ok(()) } else { Err(missing) }
+}
+
+/// What stands in the way that no package of ours would mend: nothing is installed on a host that has it.
+pub(crate) fn obstacles() -> Vec<Missing> {
     let mut missing = Vec::new();
     for tool in ["unshare", "nsenter", "setpriv", "mount", "umount", "flock"] {
         if find_program(tool).is_none() {
@@ -58,9 +67,6 @@ pub fn check_can_boot() -> Result<(), Vec<Missing>> {
                 "apt-get install util-linux mount",
             ));
         }
-    }
-    if find_program("systemd-nspawn").is_none() {
-        missing.push(Missing::new("no `systemd-nspawn`", apt_line()));
     }
     for directory in ["/usr", "/etc", "/var"] {
         if is_mount_point(directory) {
@@ -85,7 +91,7 @@ pub fn check_can_boot() -> Result<(), Vec<Missing>> {
             remedy,
         ));
     }
-    if missing.is_empty() { Ok(()) } else { Err(missing) }
+    missing
 }
 
 fn probe_mounts() -> Result<(), String> {

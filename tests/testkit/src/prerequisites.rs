@@ -13,7 +13,7 @@ use std::process::Command;
 
 use crate::command::{run, run_ok};
 use crate::error::{Result, TestkitError};
-use crate::host::{CONTAINER_PACKAGE, apt_line, find_program, host_runs_systemd, is_root};
+use crate::host::{CONTAINER_PACKAGE, apt_line, find_program, host_runs_systemd, is_root, obstacles};
 use crate::machine::Machine;
 use crate::paths::{package_layer_dir, tools_dir};
 use crate::stage::lock;
@@ -88,6 +88,10 @@ impl Prerequisites {
         if find_program("systemd-nspawn").is_some() {
             return Ok(());
         }
+        let obstacles = obstacles();
+        if !obstacles.is_empty() {
+            return Err(TestkitError::CannotBoot(obstacles));
+        }
         let refused = || TestkitError::NotInstalled {
             package: CONTAINER_PACKAGE.into(),
             command: apt_line(),
@@ -139,13 +143,21 @@ impl Prerequisites {
         if python {
             packages.extend(["python3", "python3-venv"]);
         }
-        let stamp = format!("{} on {}\n", packages.join(" "), dpkg_state());
+        let wanted = if python { SERVERISH } else { "" };
+        let stamp = format!("{} {wanted} on {}\n", packages.join(" "), dpkg_state());
         let stamp_path = layer.with_extension("stamp");
-        let known = fs::read_to_string(&stamp_path).is_ok_and(|known| known == stamp);
-        if known && (packages.is_empty() || layer.is_dir()) {
+        let known = || {
+            let stamped = fs::read_to_string(&stamp_path).is_ok_and(|known| known == stamp);
+            stamped && (packages.is_empty() || layer.is_dir())
+        };
+        if known() {
             return Ok(());
         }
         let _lock = lock(&layer)?;
+        // Another process may have made it meanwhile.
+        if known() {
+            return Ok(());
+        }
         let fresh = layer.with_extension("new");
         for stale in [&layer, &fresh] {
             if stale.exists() {
@@ -174,10 +186,14 @@ impl Prerequisites {
                 .args(&packages)
                 .env("WORK", work.path())
                 .env("OUT", &layer);
-            command.env("SERVERISH", if python { SERVERISH } else { "" });
+            command.env("SERVERISH", wanted);
             run_ok(&mut command)?;
             fs::rename(&fresh, &layer)
                 .map_err(TestkitError::io(format!("cannot make {}", layer.display())))?;
+        }
+        if python && python_in_layer().is_err() {
+            // Machines are of use without it, and what asks for it says what pip said; the next run tries again.
+            return Ok(());
         }
         fs::write(&stamp_path, stamp)
             .map_err(TestkitError::io(format!("cannot write {}", stamp_path.display())))

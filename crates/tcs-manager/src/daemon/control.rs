@@ -75,15 +75,19 @@ impl Control {
                 .await
                 .map_err(|error| refused(&error, &unit))?;
         }
-        let job = self
-            .systemd
-            .submit(verb, &unit)
-            .await
+        let submitted = tokio::time::timeout(wait, self.systemd.submit(verb, &unit)).await;
+        let job = submitted
+            .map_err(|_| {
+                let seconds = wait.as_secs_f64();
+                let message =
+                    format!("too many jobs are under way: that of {id} was not begun within {seconds} s");
+                RpcError::new(ErrorKind::Timeout, message)
+            })?
             .map_err(|error| refused(&error, &unit))?;
         if arguments.no_block {
             let number = job.id();
-            // The job counts against the limit until its end, whoever waits for it.
-            tokio::spawn(job.end(LONGEST_WAIT));
+            // The job counts against the limit for as long as a caller would have waited for it.
+            tokio::spawn(job.end(wait));
             return Ok(ControlReply {
                 service_id: id.clone(),
                 unit: unit.to_string(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tcs_bus::{Bus, Connection, Keep, Outgoing, Presence};
-use tcs_config::Site;
+use tcs_config::{NatsSettings, Site};
 use tcs_wire::{EventKind, Exit, MessageId, RegistryEvent, ServiceId, Snapshot, Status, UnitName, end_words};
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
@@ -36,7 +36,7 @@ pub(super) type Reading = (Vec<UnitState>, Vec<(UnitName, Option<String>)>);
 
 /// What a task of the engine brought.
 enum Done {
-    Configuration(Result<Box<Site>, ManagerError>),
+    Configuration(u32, Result<Box<Site>, ManagerError>),
     All(Result<Reading, SystemdError>),
     One(UnitName, Result<Box<UnitState>, SystemdError>),
 }
@@ -63,6 +63,10 @@ pub(super) struct Engine {
     /// Where the configuration is, and what is wrong with it since it was last taken over.
     config: Option<PathBuf>,
     config_fault: Option<String>,
+    /// How often it was read; what an older reading brings does not count.
+    config_readings: u32,
+    /// What of it counts for a whole run.
+    fixed: Option<(ServiceId, NatsSettings, bool)>,
     declared: watch::Sender<Vec<ServiceId>>,
 }
 
@@ -94,6 +98,8 @@ impl Engine {
             systemd_fault: None,
             config,
             config_fault: None,
+            config_readings: 0,
+            fixed: None,
             declared: watch::Sender::new(Vec::new()),
         }
     }
@@ -115,6 +121,7 @@ impl Engine {
         if let Some(remembered) = remembered {
             self.mirror.remember(remembered);
         }
+        self.fixed = Some(fixed(site));
         let declared = configuration::declared(site);
         self.declared
             .send_replace(declared.iter().map(|entry| entry.id.clone()).collect());
@@ -184,7 +191,10 @@ impl Engine {
                     self.carry_out(effects);
                     self.tell(notifier);
                 }
-                Some(ask) = asked.recv() => self.answer(ask),
+                // An answer in the middle of a reading would be older than the job it is about.
+                Some(ask) = asked.recv(), if !self.mirror.is_holding() || self.systemd_fault.is_some() => {
+                    self.answer(ask);
+                }
                 Some(piece) = news.recv() => match piece {
                     News::Connection(connection) => {
                         log_connection(&connection, &self.bus);
@@ -247,8 +257,9 @@ impl Engine {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Configuration(Ok(site)) => self.take_over(&site),
-            Done::Configuration(Err(error)) => {
+            Done::Configuration(reading, _) if reading != self.config_readings => {}
+            Done::Configuration(_, Ok(site)) => self.take_over(&site),
+            Done::Configuration(_, Err(error)) => {
                 tracing::error!("the configuration stays as it was: {error}");
                 self.config_fault = Some(format!("configuration not taken over: {error}"));
             }
@@ -283,17 +294,17 @@ impl Engine {
     }
 
     fn read_configuration(&mut self) {
-        let config = self.config.clone();
+        self.config_readings += 1;
+        let (reading, config) = (self.config_readings, self.config.clone());
         self.work.spawn_blocking(move || {
-            Done::Configuration(configuration::read(config.as_deref()).map(Box::new))
+            Done::Configuration(reading, configuration::read(config.as_deref()).map(Box::new))
         });
     }
 
     fn take_over(&mut self, site: &Site) {
-        let manager = site.manager_id();
-        self.config_fault = (manager != self.identity.manager
-            || site.nats.subject_prefix != *self.bus.prefix())
-        .then(|| "`host` or `subject_prefix` has changed: `systemctl restart tcs-manager`".to_owned());
+        self.config_fault = (self.fixed != Some(fixed(site))).then(|| {
+            "`host`, `nats` or `manage_streams` has changed: `systemctl restart tcs-manager`".to_owned()
+        });
         let declared = configuration::declared(site);
         self.declared
             .send_replace(declared.iter().map(|entry| entry.id.clone()).collect());
@@ -451,6 +462,11 @@ async fn read(systemd: Systemd, mut names: Vec<UnitName>) -> Result<Reading, Sys
     names.retain(|name| !units.iter().any(|unit| unit.name == *name));
     let files = systemd.unit_file_states(names).await?;
     Ok((units, files))
+}
+
+/// Returns what of the configuration is used at the start only.
+fn fixed(site: &Site) -> (ServiceId, NatsSettings, bool) {
+    (site.manager_id(), site.nats.clone(), site.manage_streams)
 }
 
 fn log_event(kind: EventKind, id: &ServiceId, event: &RegistryEvent) {

@@ -51,7 +51,8 @@ impl LastWords {
 struct Waiting {
     due: Instant,
     report: Box<StatusReport>,
-    pid: u32,
+    /// The process whose own last word goes before; none where the manager's counts in any case.
+    pid: Option<u32>,
 }
 
 /// The last status of a name.
@@ -151,16 +152,13 @@ impl Task {
             Message::Alive(id) => self.waiting.retain(|waiting| waiting.report.name != id.as_str()),
             Message::Say(report, last_word) => {
                 self.waiting.retain(|waiting| waiting.report.name != report.name);
-                match last_word {
-                    LastWord::Manager => self.publish(&report),
-                    LastWord::ServiceIfFinal(pid) => {
-                        self.waiting.push(Waiting {
-                            due: Instant::now() + GRACE,
-                            report,
-                            pid,
-                        });
-                    }
-                }
+                let (due, pid) = match last_word {
+                    LastWord::Manager if self.bus.is_connected() => return self.publish(&report),
+                    // Not into the outbox: by the time the server is back, it may not be true any more.
+                    LastWord::Manager => (Instant::now(), None),
+                    LastWord::ServiceIfFinal(pid) => (Instant::now() + GRACE, Some(pid)),
+                };
+                self.waiting.push(Waiting { due, report, pid });
             }
         }
     }
@@ -168,8 +166,8 @@ impl Task {
     fn speak(&mut self, now: Instant) {
         while self.waiting.first().is_some_and(|waiting| waiting.due <= now) {
             let Waiting { report, pid, .. } = self.waiting.remove(0);
-            let own = self.heard.get(&report.name);
-            let own = own.filter(|own| own.status.is_final() && own.pid == Some(pid));
+            let own = pid.and_then(|_| self.heard.get(&report.name));
+            let own = own.filter(|own| own.status.is_final() && own.pid == pid);
             // An orderly end that systemd saw as a failure was none: a job cut off by its time limit, for example.
             if own.is_none_or(|own| own.status == Status::Shutdown && report.status != Status::Shutdown) {
                 self.publish(&report);

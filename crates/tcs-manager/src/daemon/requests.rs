@@ -232,11 +232,12 @@ async fn run(
     control.run(verb, &id, &arguments).await
 }
 
-/// Reads the service out of `…v1.WORD.SERVICE_ID`.
+/// Reads the service out of `PREFIX.rpc.manager.HOST.v1.WORD.SERVICE_ID`.
 fn service_of(subject: &str) -> Result<ServiceId, RpcError> {
-    // The manager's own id has no dot-separated part that is called `v1`: a host's name holds no dots.
+    // A prefix may hold a part that is called `v1`; a host's name and a word hold no dots.
     let after = subject
-        .split_once(".v1.")
+        .split_once(".rpc.manager.")
+        .and_then(|(_, rest)| rest.split_once(".v1."))
         .and_then(|(_, rest)| rest.split_once('.'));
     let id = after.map_or("", |(_, id)| id);
     ServiceId::parse(id).map_err(|error| RpcError::new(ErrorKind::BadRequest, error.to_string()))
@@ -249,6 +250,8 @@ mod tests {
     #[test]
     fn the_service_stands_behind_the_word() {
         let id = service_of("svc.rpc.manager.obs1.v1.start.plan_runner.zb08").unwrap();
+        assert_eq!(id.as_str(), "plan_runner.zb08");
+        let id = service_of("site.v1.tcs.rpc.manager.obs1.v1.start.plan_runner.zb08").unwrap();
         assert_eq!(id.as_str(), "plan_runner.zb08");
         let error = service_of("svc.rpc.manager.obs1.v1.start.plan_runner").unwrap_err();
         assert_eq!(error.kind, ErrorKind::BadRequest);

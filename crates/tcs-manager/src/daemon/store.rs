@@ -97,7 +97,7 @@ pub(super) async fn remembered(bus: &Bus, manager: &ServiceId) -> Option<Vec<Sna
     let of_this_boot = |record: &Snapshot| booted.is_none_or(|booted| record.updated.timestamp() > booted);
     let kept = records
         .filter(of_this_boot)
-        .filter(|record| is_kept(record, Timestamp::now()));
+        .filter(|record| record.declared || is_kept(record, Timestamp::now()));
     Some(kept.collect())
 }
 

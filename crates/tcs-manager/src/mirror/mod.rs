@@ -71,6 +71,8 @@ pub struct Mirror {
     services: BTreeMap<ServiceId, Tracked>,
     /// systemd is reading its configuration: what it says of units meanwhile means nothing.
     holding: bool,
+    /// Changes since systemd has read it, kept until the reading that they may be newer than: none until then.
+    kept: Option<Vec<Change>>,
     /// All that was ever told is known: what an earlier run of the manager remembered, or that there is nothing.
     knows_past: bool,
     /// systemd has been read.
@@ -86,6 +88,7 @@ impl Mirror {
             teller: Teller::new(identity),
             services: BTreeMap::new(),
             holding: false,
+            kept: None,
             knows_past: false,
             begun: false,
             declarations: 0,
@@ -167,7 +170,16 @@ impl Mirror {
         for service in self.services.values_mut() {
             service.put(&self.teller, now, true, &mut effects);
         }
+        // What is older than the reading of its unit changes nothing.
+        for change in self.kept.take().unwrap_or_default() {
+            effects.extend(self.change(change, now));
+        }
         effects
+    }
+
+    /// Returns whether a reading has to come before anything can be said of the units.
+    pub fn is_holding(&self) -> bool {
+        self.holding
     }
 
     /// Takes over the reading of one unit that [`Effect::Query`] asked for.
@@ -189,15 +201,21 @@ impl Mirror {
     pub fn change(&mut self, change: Change, now: Timestamp) -> Vec<Effect> {
         let mut effects = Vec::new();
         match change {
-            Change::Reloading(true) | Change::OwnerChanged { present: false } => self.holding = true,
+            Change::Reloading(true) | Change::OwnerChanged { present: false } => {
+                (self.holding, self.kept) = (true, None);
+            }
             Change::Reloading(false) | Change::OwnerChanged { present: true } => {
-                self.holding = true;
+                (self.holding, self.kept) = (true, Some(Vec::new()));
                 effects.push(Effect::Resync);
             }
             Change::UnitFilesChanged => effects.push(Effect::Resync),
             Change::JobNew { id, unit } => self.tracked(&unit).job_began(id),
             Change::JobRemoved { id, unit, .. } => self.tracked(&unit).job_ended(id),
-            Change::Properties { .. } | Change::Loaded(_) | Change::Unloaded(_) if self.holding => {}
+            Change::Properties { .. } | Change::Loaded(_) | Change::Unloaded(_) if self.holding => {
+                if let Some(kept) = &mut self.kept {
+                    kept.push(change);
+                }
+            }
             Change::Loaded(_) | Change::Closed => {}
             Change::Unloaded(unit) => {
                 let teller = &self.teller;

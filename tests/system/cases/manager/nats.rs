@@ -35,7 +35,14 @@ fn away(lab: &Lab) -> Result<()> {
     systemctl(&site, &["start", HELLO_UNIT])?;
     systemctl(&site, &["unmask", "--runtime", MANAGER])?;
     systemctl(&site, &["start", MANAGER])?;
-    ensure!(property(&site, MANAGER, "StatusText")?.contains("NATS away since"));
+    eventually_blocking("the manager says that NATS is away", SOON, || {
+        let text = property(&site, MANAGER, "StatusText").map_err(|error| error.to_string())?;
+        if text.contains("NATS away since") {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    })?;
     kill(&site, HELLO_UNIT)?;
     becomes(&site, HELLO_UNIT, "NRestarts", "1")?;
     becomes(&site, HELLO_UNIT, "ActiveState", "active")?;

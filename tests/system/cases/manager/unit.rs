@@ -79,7 +79,8 @@ fn new_configuration(site: &Site) -> Result<()> {
         let declared = reply["result"]["declared"] == Value::Bool(true);
         if declared { Ok(()) } else { Err(reply.to_string()) }
     })?;
-    ask(site, "svc.rpc.hello_world.second.v1.start", "")?;
+    let started = ask(site, "svc.rpc.hello_world.second.v1.start", "")?;
+    ensure!(started["status"] == "ok", "{started}");
     becomes(site, "tcs@hello_world.second.service", "ActiveState", "active")?;
 
     // What cannot be read changes nothing, and is told.
@@ -179,7 +180,7 @@ fn itself(site: &Site) -> Result<()> {
         found.into_iter().next().ok_or_else(|| "none".to_owned())
     })?;
     ensure!(
-        beat["service_id"] == id && beat["status"] == "ok" || beat["status"] == "startup",
+        beat["service_id"] == id && (beat["status"] == "ok" || beat["status"] == "startup"),
         "{beat}"
     );
 

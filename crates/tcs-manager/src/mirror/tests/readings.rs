@@ -107,6 +107,22 @@ fn what_ended_during_a_reload_is_told_after_it() {
 }
 
 #[test]
+fn what_ended_during_the_reading_after_a_reload_is_told_too() {
+    let mut machine = Machine::new().listed();
+    machine.start(5_000_000, "aa", 38);
+    machine.hear(Change::Reloading(true));
+    machine.hear(Change::Reloading(false));
+    let read_before = machine.unit.whole();
+    machine.told.clear();
+    machine.crash(6_000_000);
+    assert_eq!(machine.events(), []);
+    let effects = machine.mirror.read(vec![read_before], Vec::new(), now());
+    machine.told.extend(effects);
+    assert_eq!(machine.events(), [Crashed]);
+    assert_eq!(machine.mirror.record(&id()).unwrap().state(), State::Restarting);
+}
+
+#[test]
 fn a_stopped_unit_that_is_unloaded_keeps_its_past() {
     let mut machine = Machine::new().listed();
     machine.start(5_000_000, "aa", 38);
